@@ -1,0 +1,1 @@
+"""Search over tensorization shapes, ranks and formats for EDP against accuracy."""

@@ -1,0 +1,1 @@
+"""The analytical model: counts, cycles and energy of one mapping, as Timeloop reports them."""

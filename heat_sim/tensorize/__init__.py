@@ -1,0 +1,1 @@
+"""Tensor decompositions of weight matrices: shapes, projection, reconstruction, contraction trees."""
