@@ -1,0 +1,79 @@
+"""An einsum and its mapping as the plain arrays the traffic kernel runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heat_sim.einsum import Einsum
+from heat_sim.errors import HeatError, SpecError, describe
+from heat_sim.mapping import Mapping
+
+_LARGEST = 2**62
+"""Counts are 64-bit integers; a workload whose counts could reach this is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nest:
+    """The loop nest as arrays: L levels, T tensors, V rank variables, P loops at the fullest level.
+
+    Attributes:
+        loop_var: (L, P) rank variable of each temporal loop, outermost first.
+        loop_bound: (L, P) its bound; 1 where there is no loop.
+        spatial: (L, V) product of the spatial bounds of each rank variable below each level.
+        relevant: (T, V) whether the rank variable indexes the tensor.
+        keep: (T, L) whether the level holds the tensor.
+    """
+
+    loop_var: NDArray[np.int64]
+    loop_bound: NDArray[np.int64]
+    spatial: NDArray[np.int64]
+    relevant: NDArray[np.bool_]
+    keep: NDArray[np.bool_]
+
+
+def lower(einsum: Einsum, mapping: Mapping) -> Nest:
+    """Return the arrays of a mapping that `check_mapping` has accepted.
+
+    Raises:
+        SpecError: A tensor is indexed by a sum or with a coefficient, or the counts exceed 64 bits.
+    """
+    for tensor in einsum.tensors:
+        if not tensor.is_plain:
+            raise SpecError(
+                describe(
+                    f"einsum {einsum.name}, tensor {tensor.name}",
+                    "the model covers tensors whose ranks are single rank variables (model section 1)",
+                    got=tensor,
+                    expected="a projection such as A[m,k]",
+                    remedy="Rewrite a convolution as a matmul (im2col).",
+                )
+            )
+    if einsum.ops * 2 >= _LARGEST:
+        raise HeatError(
+            describe(f"einsum {einsum.name}", "counts exceed 64 bits", got=f"{einsum.ops} ops",
+                     expected=f"fewer than {_LARGEST // 2}", remedy="Split the workload.")
+        )  # fmt: skip
+    place = {var: index for index, var in enumerate(einsum.rank_vars)}
+    width = max(1, *(len(level.temporal) for level in mapping.levels))
+    levels = len(mapping.levels)
+    loop_var = np.zeros((levels, width), dtype=np.int64)
+    loop_bound = np.ones((levels, width), dtype=np.int64)
+    spatial = np.ones((levels, len(place)), dtype=np.int64)
+    for row, level in enumerate(mapping.levels):
+        for column, loop in enumerate(level.temporal):
+            loop_var[row, column] = place[loop.rank_var]
+            loop_bound[row, column] = loop.bound
+        for loop in level.spatial:
+            spatial[row, place[loop.rank_var]] *= loop.bound
+    return Nest(
+        loop_var=loop_var,
+        loop_bound=loop_bound,
+        spatial=spatial,
+        relevant=np.array([[var in t.rank_vars for var in place] for t in einsum.tensors], dtype=np.bool_),
+        keep=np.array(
+            [[t.name in level.keep for level in mapping.levels] for t in einsum.tensors], dtype=np.bool_
+        ),
+    )  # fmt: skip
