@@ -1,1 +1,19 @@
 """Tensor decompositions of weight matrices: shapes, projection, reconstruction, contraction trees."""
+
+from heat_sim.tensorize.error import relative_error
+from heat_sim.tensorize.factorization import Factorization
+from heat_sim.tensorize.formats import FORMATS
+from heat_sim.tensorize.low_rank import rank_errors
+from heat_sim.tensorize.projection import project, reconstruct
+from heat_sim.tensorize.tensorization import Tensorization, enumerate_tensorizations
+
+__all__ = [
+    "FORMATS",
+    "Factorization",
+    "Tensorization",
+    "enumerate_tensorizations",
+    "project",
+    "rank_errors",
+    "reconstruct",
+    "relative_error",
+]
