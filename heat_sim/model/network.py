@@ -6,10 +6,11 @@ import itertools
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 
 from heat_sim.architecture import StorageLevel
 from heat_sim.einsum import TensorAccess
-from heat_sim.mapping import LevelMapping
+from heat_sim.mapping import Dimension, LevelMapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,11 @@ def network_counts(
     if is_output and not storage.drains_in_place:
         # A main memory has no adder: partial sums cross the network in both directions.
         words = 2 * served_words - partition_words
-    hops = _average_hops(storage, level, tensor) if fanout > 1 else 0.0
+    hops = 0.0
+    if fanout > 1:
+        relevant = tensor.rank_vars
+        loops = tuple((loop.bound, loop.dimension, loop.rank_var in relevant) for loop in level.spatial)
+        hops = _average_hops(loops, storage.fanout_x, storage.fanout_y)
     travelled = handed_words * hops
     energy_pj = travelled * storage.hop_energy_pj
     if words:
@@ -82,23 +87,31 @@ def network_counts(
     )
 
 
-def _average_hops(storage: StorageLevel, level: LevelMapping, tensor: TensorAccess) -> float:
+@lru_cache(maxsize=65536)
+def _average_hops(loops: tuple[tuple[int, Dimension, bool], ...], fanout_x: int, fanout_y: int) -> float:
     """Return the mean number of hops of a group's word.
 
     Words enter at x = 0 in the middle of y, run along the trunk to the farthest column in use, and
     from it up and down each column. Children are numbered row by row over the columns in use but
     placed row by row over the physical columns, as Timeloop does.
+
+    Args:
+        loops: Bound, axis, and whether the rank variable indexes the tensor, of each spatial loop.
+        fanout_x: Physical columns.
+        fanout_y: Physical rows.
     """
-    loops = level.spatial
-    used_x = math.prod(loop.bound for loop in loops if loop.dimension == "x")
-    centre = (storage.fanout_y - 1) / 2
+    used_x = math.prod(bound for bound, axis, _ in loops if axis == "x")
+    centre = (fanout_y - 1) / 2
     groups: dict[tuple[int, ...], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for steps in itertools.product(*(range(loop.bound) for loop in loops)):
-        place = {"x": 0, "y": 0}
-        for loop, step in zip(loops, steps, strict=True):
-            place[loop.dimension] = place[loop.dimension] * loop.bound + step
-        row, column = divmod(place["y"] * used_x + place["x"], storage.fanout_x)
-        key = tuple(step for loop, step in zip(loops, steps, strict=True) if loop.rank_var in tensor.rank_vars)
+    for steps in itertools.product(*(range(bound) for bound, _, _ in loops)):
+        x = y = 0
+        for (bound, axis, _), step in zip(loops, steps, strict=True):
+            if axis == "x":
+                x = x * bound + step
+            else:
+                y = y * bound + step
+        row, column = divmod(y * used_x + x, fanout_x)
+        key = tuple(step for (_, _, relevant), step in zip(loops, steps, strict=True) if relevant)
         groups[key][column].append(row)
     total = 0.0
     for columns in groups.values():
