@@ -1,0 +1,46 @@
+"""A BERT small enough to fine-tune in a test, with a vocabulary and a learnable task of its own; no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from heat_sim.distill.tasks import TextTask, make_task
+
+GOOD = tuple(f"good{n}" for n in range(8))
+BAD = tuple(f"bad{n}" for n in range(8))
+NEUTRAL = tuple(f"word{n}" for n in range(24))
+
+
+def tiny_task(rows: int = 600) -> TextTask:
+    """Return sentences labelled by what they hold more of, good words or bad words."""
+    rng = np.random.default_rng(7)
+    sentences: dict[str, str] = {}
+    while len(sentences) < rows:
+        words = [str(rng.choice(kind)) for kind in (GOOD, BAD, NEUTRAL) for _ in range(rng.integers(0, 4))]
+        rng.shuffle(words)
+        margin = sum(word in GOOD for word in words) - sum(word in BAD for word in words)
+        if margin:
+            sentences[" ".join(words)] = "positive" if margin > 0 else "negative"
+    return make_task("tiny", list(sentences.items()))
+
+
+def tiny_pretrained(folder: Path, *, seed: int = 0) -> Path:
+    """Write an encoder with random weights (2 layers, hidden 32, 4 heads) and its tokenizer; return the folder."""
+    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *GOOD, *BAD, *NEUTRAL)
+    config = BertConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=24,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        BertModel(config).save_pretrained(folder)
+    BertTokenizerFast(vocab={word: number for number, word in enumerate(words)}).save_pretrained(folder)
+    return folder
