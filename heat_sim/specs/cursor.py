@@ -1,0 +1,199 @@
+"""A place in a spec file that knows its name, so that every refusal can say where it stands."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from heat_sim.errors import SpecError, describe
+from heat_sim.specs.yaml_nodes import Node, parse_yaml, read_yaml
+
+MAX_INTEGER = 2**53
+"""Larger integers would lose digits in tools that keep them as doubles."""
+
+_INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,17})")
+_HEX = re.compile(r"0[xX][0-9a-fA-F]{1,14}")
+_FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d{1,3})?")
+
+
+def parse_number(text: str) -> int | float | None:
+    """Return the integer or finite float that a scalar spells, None if it spells neither.
+
+    >>> [parse_number(text) for text in ("512", "0x200", "1e3", "-.5", "1_024", "010", "4K")]
+    [512, 512, 1000.0, -0.5, None, None, None]
+    """
+    if len(text) > 40:
+        return None
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _HEX.fullmatch(text):
+        return int(text, 16)
+    if _FLOAT.fullmatch(text) and not (text.lstrip("+-").isdigit()):
+        value = float(text)
+        return value if abs(value) < float("inf") else None
+    return None
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return " Did you mean X?" for the known word closest to a misspelt one, or nothing.
+
+    >>> suggest("read_bandwith", ["read_bandwidth", "depth"])
+    ' Did you mean read_bandwidth?'
+    >>> suggest("colour", ["depth"])
+    ''
+    """
+    if close := difflib.get_close_matches(word, list(known), n=1, cutoff=0.75):
+        return f" Did you mean {close[0]}?"
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """One value of a file under its full name; the cursors of a file share one list of problems.
+
+    Attributes:
+        node: The value.
+        name: What messages call it, for example "GLB.attributes.depth".
+        source: The file.
+        problems: Where refusals are collected, in the order they are found.
+    """
+
+    node: Node
+    name: str
+    source: str
+    problems: list[str]
+
+    @property
+    def where(self) -> str:
+        """File, line and name, as messages begin."""
+        return f"{self.source}:{self.node.line} {self.name}".rstrip()
+
+    def refuse(self, what: str, *, got: object = None, expected: object, remedy: str) -> None:
+        """Record one problem; the value itself is what was got unless `got` says otherwise."""
+        shown = self.node if got is None else got
+        if str(shown) == "":
+            shown = "nothing"
+        self.problems.append(describe(self.where, what, got=shown, expected=expected, remedy=remedy))
+
+    def renamed(self, name: str) -> Cursor:
+        """Return the same place under another name."""
+        return Cursor(node=self.node, name=name, source=self.source, problems=self.problems)
+
+    def table(
+        self,
+        known: Iterable[str] | None = None,
+        *,
+        required: Iterable[str] = (),
+        elsewhere: Mapping[str, str] | None = None,
+    ) -> dict[str, Cursor]:
+        """Return the values of a table by key; refuses what is no table, unknown keys and missing ones.
+
+        Args:
+            known: The keys it may have; None lets every key pass. A key containing "ignore" is a comment.
+            required: The keys it must have.
+            elsewhere: For keys that users put here by mistake, the remedy.
+        """
+        if self.node.kind != "table":
+            self.refuse("not a table of keys", expected="keys and values", remedy="Correct it, or leave the key out.")
+            return {}
+        prefix = f"{self.name}." if self.name else ""
+        entries = {
+            key: Cursor(node=child, name=f"{prefix}{key}", source=self.source, problems=self.problems)
+            for key, child in zip(self.node.keys, self.node.children, strict=True)
+        }
+        if known is not None:
+            names = list(known)
+            for key in [key for key in entries if key not in names]:
+                cursor = entries.pop(key)
+                if "ignore" not in key:
+                    remedy = (elsewhere or {}).get(key) or f"Correct or delete it.{suggest(key, names)}"
+                    cursor.refuse("unknown key", got=key, expected=f"one of {', '.join(names)}", remedy=remedy)
+        for key in required:
+            if key not in entries:
+                self.refuse(f"no {key}", got=f"keys {', '.join(self.node.keys) or 'none'}", expected=f"a key {key}",
+                            remedy=f"Add {key}.")  # fmt: skip
+        return entries
+
+    def items(self) -> tuple[Cursor, ...]:
+        """Return the entries of a list; refuses what is no list."""
+        if self.node.kind != "list":
+            self.refuse("not a list", expected="a list", remedy="Write it as a list.")
+            return ()
+        return tuple(
+            Cursor(node=child, name=f"{self.name}[{place}]", source=self.source, problems=self.problems)
+            for place, child in enumerate(self.node.children)
+        )
+
+    def word(self) -> str | None:
+        """Return a scalar's text; refuses anything else, and an empty one."""
+        if self.node.kind != "scalar" or not self.node.text.strip():
+            self.refuse("not a word", expected="a word", remedy="Correct it.")
+            return None
+        return self.node.text.strip()
+
+    def number(self, *, minimum: float) -> float | None:
+        """Return a scalar's number; refuses anything else, and less than `minimum`."""
+        value = parse_number(self.node.text) if self.node.kind == "scalar" else None
+        if value is None or value < minimum:
+            self.refuse("not a number in range", expected=f"a number >= {minimum:g}", remedy="Write the number out.")
+            return None
+        return float(value)
+
+    def integer(self, *, minimum: int) -> int | None:
+        """Return a scalar's integer; refuses anything else, less than `minimum`, and more than 2**53."""
+        value = parse_number(self.node.text) if self.node.kind == "scalar" else None
+        if not isinstance(value, int) or not minimum <= value <= MAX_INTEGER:
+            self.refuse("not an integer in range", expected=f"an integer >= {minimum}", remedy="Write the integer out.")
+            return None
+        return value
+
+    def version(self, expected: str) -> None:
+        """Refuse a version other than the expected one."""
+        if self.node.text != expected:
+            self.refuse("unknown version", expected=expected, remedy=f"Convert the file to version {expected}.")
+
+    def raise_problems(self) -> None:
+        """Raise everything that was refused so far.
+
+        Raises:
+            SpecError: At least one value was refused.
+        """
+        if self.problems:
+            raise SpecError(list(dict.fromkeys(self.problems)))
+
+
+SECTIONS = ("architecture", "variables", "problem", "mapping", "ERT", "ERT_summary", "ART", "ART_summary", "mapper")
+"""Top-level keys a spec file may have; each loader reads its own and leaves the others alone."""
+
+
+def open_spec(path: str | Path) -> tuple[Cursor, dict[str, Cursor]]:
+    """Return a cursor at the top of a spec file, and its sections by name.
+
+    Args:
+        path: The file.
+
+    Raises:
+        SpecError: The file is no readable YAML. Unknown sections are recorded as problems.
+
+    >>> top, sections = open_spec("mappings/simba_l/bert_ffn/problem.yaml")
+    >>> list(sections), top.problems
+    (['problem'], [])
+    """
+    return _open(*read_yaml(path), source=str(path))
+
+
+def open_spec_text(text: str, *, source: str) -> tuple[Cursor, dict[str, Cursor]]:
+    """Return a cursor at the top of the text of a spec file, and its sections by name; see `open_spec`.
+
+    >>> list(open_spec_text("mapping: []", source="demo")[1])
+    ['mapping']
+    """
+    return _open(*parse_yaml(text, source=source), source=source)
+
+
+def _open(node: Node, problems: list[str], *, source: str) -> tuple[Cursor, dict[str, Cursor]]:
+    top = Cursor(node=node, name="", source=source, problems=problems)
+    return top, top.table(SECTIONS)

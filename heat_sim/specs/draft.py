@@ -1,0 +1,32 @@
+"""An architecture as its file gives it, before the energies are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from heat_sim.mapping import LevelConstraints
+from heat_sim.specs.cursor import Cursor
+from heat_sim.specs.storage import StorageDraft
+
+
+@dataclass(slots=True, kw_only=True)
+class ArchitectureDraft:
+    """What the reading of an architecture has found so far, outermost first.
+
+    Attributes:
+        name: What messages and tables call it.
+        levels: Storage levels; their meshes are filled in as the nodes below them are read.
+        constraints: Level name to what is demanded there.
+        spatial_targets: Level name to the name under which mapping files put loops on its mesh.
+        compute: Name of the compute units and where they stand.
+        clock_hz: Cycles per second.
+        warnings: What looks like a mistake but changes nothing.
+    """
+
+    name: str
+    levels: list[StorageDraft] = field(default_factory=list)
+    constraints: dict[str, LevelConstraints] = field(default_factory=dict)
+    spatial_targets: dict[str, str] = field(default_factory=dict)
+    compute: tuple[str, Cursor] | None = None
+    clock_hz: float | None = None
+    warnings: list[str] = field(default_factory=list)

@@ -1,0 +1,104 @@
+"""Writing a mapping as a Timeloop mapping file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from heat_sim.einsum import Einsum
+from heat_sim.errors import MappingError, SpecError, describe
+from heat_sim.mapping import LevelConstraints, LevelMapping, Loop, Mapping
+from heat_sim.specs.architecture_spec import ArchitectureSpec
+from heat_sim.specs.mapping_file import DATASPACE_TYPE, parse_mapping
+
+
+def dump_mapping(mapping: Mapping, *, einsum: Einsum, spec: ArchitectureSpec) -> str:
+    r"""Return the text of a mapping file, in the version of the spec, that `load_mapping` reads back.
+
+    What is read back equals `file_form` of the mapping, which is checked. Every level says what it keeps,
+    and every permutation is written out unless the architecture fixes it, so nothing hangs on defaults.
+
+    Args:
+        mapping: A nest of `einsum` on the architecture of `spec`.
+        einsum: The workload; permutations name all its rank variables, else readers would place the split elsewhere.
+        spec: The architecture.
+
+    Raises:
+        MappingError: The nest has what no mapping file can say, or breaks the architecture's constraints.
+
+    >>> from heat_sim.specs import load_architecture, load_mapping, load_problem
+    >>> spec = load_architecture("arch_specs/simba_l/arch.yaml", ert="arch_specs/simba_l/ert.yaml")
+    >>> einsum = load_problem("mappings/simba_l/bert_ffn/problem.yaml")
+    >>> nest = load_mapping("mappings/simba_l/bert_ffn/weight_stationary.yaml", einsum=einsum, spec=spec)
+    >>> print("\n".join(dump_mapping(nest, einsum=einsum, spec=spec).splitlines()[:6]))
+    mapping:
+    - target: DRAM
+      type: dataspace
+      keep: [Inputs, Outputs, Weights]
+      bypass: []
+    - target: DRAM
+    """
+    lines = ["mapping:"]
+    nest = file_form(mapping)
+    for level, storage in zip(nest.levels, spec.architecture.levels, strict=True):
+        demanded = spec.constraints.get(level.level, LevelConstraints())
+        if not storage.is_virtual:
+            lines += _dataspaces(level, einsum, spec)
+            lines += _loops(level.temporal, "temporal", level.level, einsum)
+            if demanded.temporal_order is None:
+                lines.append(_permutation(level.temporal, einsum))
+        if storage.fanout > 1:
+            lines += _loops(level.spatial, "spatial", spec.spatial_targets[level.level], einsum)
+            if demanded.spatial_order is None:
+                lines.append(_permutation(level.spatial, einsum))
+            if demanded.split is None:
+                lines.append(f"  split: {sum(loop.dimension == 'x' for loop in level.spatial)}")
+    text = "\n".join(lines) + "\n"
+    try:
+        read_back = parse_mapping(text, einsum=einsum, spec=spec)
+    except SpecError as error:
+        raise MappingError(f"the mapping cannot be written: {error}") from error
+    for level, read in zip(nest.levels, read_back.levels, strict=True):
+        if level != read:
+            raise MappingError(
+                describe(f"mapping at {level.level}", "a mapping file cannot say this", got=level, expected=read,
+                         remedy="Use one loop per rank variable in time and one in space, spatial loops only over a "
+                         "mesh, tensors only at storages, and the order that the architecture fixes.")
+            )  # fmt: skip
+    return text
+
+
+def file_form(mapping: Mapping) -> Mapping:
+    """Return the equivalent mapping that a file can hold: no loops of bound 1, x loops inside y loops.
+
+    >>> loops = (Loop(rank_var="m", bound=2, dimension="x"), Loop(rank_var="k", bound=2, dimension="y"))
+    >>> print(file_form(Mapping(levels=(LevelMapping(level="DRAM", spatial=loops),))).levels[0].spatial[0])
+    parallel-for-y k in 0..1
+    """
+    return Mapping(levels=tuple(_level_form(level) for level in mapping.levels))
+
+
+def _level_form(level: LevelMapping) -> LevelMapping:
+    spatial = sorted((loop for loop in level.spatial if loop.bound > 1), key=lambda loop: loop.dimension == "x")
+    return replace(level, temporal=tuple(loop for loop in level.temporal if loop.bound > 1), spatial=tuple(spatial))
+
+
+def _dataspaces(level: LevelMapping, einsum: Einsum, spec: ArchitectureSpec) -> list[str]:
+    names = sorted(tensor.name for tensor in einsum.tensors)
+    return [
+        f"- target: {level.level}",
+        f"  type: {DATASPACE_TYPE[spec.version]}",
+        f"  keep: [{', '.join(name for name in names if name in level.keep)}]",
+        f"  bypass: [{', '.join(name for name in names if name not in level.keep)}]",
+    ]
+
+
+def _loops(loops: Sequence[Loop], kind: str, target: str, einsum: Einsum) -> list[str]:
+    bounds = {loop.rank_var: loop.bound for loop in loops}
+    factors = ", ".join(f"{name}={bounds.get(name, 1)}" for name in einsum.rank_vars)
+    return [f"- target: {target}", f"  type: {kind}", f"  factors: [{factors}]"]
+
+
+def _permutation(loops: Sequence[Loop], einsum: Einsum) -> str:
+    used = dict.fromkeys(loop.rank_var for loop in reversed(loops))
+    return f"  permutation: [{', '.join((*used, *(name for name in einsum.rank_vars if name not in used)))}]"
