@@ -58,7 +58,8 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping) -> Re
         instances = math.prod(spatial[:row])
         tensors: dict[str, TensorCounts] = {}
         networks: dict[str, NetworkCounts] = {}
-        reads_all = writes_all = 0
+        reads_all: list[int] = []
+        writes_all: list[int] = []
         for t, tensor in enumerate(einsum.tensors):
             is_output = tensor.name == outputs
             reads, fills, updates = _per_instance(
@@ -66,8 +67,8 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping) -> Re
                 partition=int(partition[t, row]), is_outermost=not nest.keep[t, :row].any(),
             )  # fmt: skip
             if nest.keep[t, row]:
-                reads_all += reads
-                writes_all += fills + updates
+                reads_all.append(reads)
+                writes_all.append(fills + updates)
                 tensors[tensor.name] = TensorCounts(
                     kept=True,
                     tile_words=int(tile[t, row]),

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from heat_sim.architecture import StorageLevel
 
 
-def throttle(storage: StorageLevel, *, reads: int, writes: int, compute_cycles: int) -> float:
+def throttle(storage: StorageLevel, *, reads: Sequence[int], writes: Sequence[int], compute_cycles: int) -> float:
     """Return the share of full speed at which the level can serve one instance's traffic, at most 1.
+
+    The words per cycle are summed tensor by tensor in double precision, as Timeloop does: the cycles
+    round up, so the last digit of this sum can decide one cycle.
 
     Args:
         storage: The level with its bandwidths in words per cycle per instance.
-        reads: Words read per instance over the run, all tensors.
-        writes: Words filled and updated per instance over the run, all tensors.
+        reads: Words read per instance over the run, per tensor.
+        writes: Words filled and updated per instance over the run, per tensor.
         compute_cycles: Cycles without stalls.
 
     >>> level = StorageLevel(name="DRAM", read_bandwidth_words_per_cycle=0.5)
-    >>> throttle(level, reads=100, writes=0, compute_cycles=100)
+    >>> throttle(level, reads=[60, 40], writes=[], compute_cycles=100)
     0.5
     """
+    read_rate = sum(words / compute_cycles for words in reads)
+    write_rate = sum(words / compute_cycles for words in writes)
     share = 1.0
-    for bandwidth, words in (
-        (storage.read_bandwidth_words_per_cycle, reads),
-        (storage.write_bandwidth_words_per_cycle, writes),
-        (storage.shared_bandwidth_words_per_cycle, reads + writes),
+    for bandwidth, rate in (
+        (storage.read_bandwidth_words_per_cycle, read_rate),
+        (storage.write_bandwidth_words_per_cycle, write_rate),
+        (storage.shared_bandwidth_words_per_cycle, read_rate + write_rate),
     ):
-        if bandwidth is not None and words:
-            share = min(share, bandwidth / (words / compute_cycles))
+        if bandwidth is not None and rate:
+            share = min(share, bandwidth / rate)
     return share
 
 
