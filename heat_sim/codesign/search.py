@@ -1,0 +1,131 @@
+"""The search: designs that trade EDP of the encoder against estimated loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from heat_sim.codesign.evaluator import DesignCost, Evaluator
+from heat_sim.codesign.nsga2 import Generation, search_nsga2
+from heat_sim.codesign.pareto import non_dominated
+from heat_sim.codesign.space import RANK_STEPS, DesignSpace, Genome, dense_genome
+from heat_sim.errors import SpecError, describe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """How far the search goes.
+
+    Attributes:
+        population: Designs per generation.
+        generations: Generations, the first one included.
+        seed: Of the optimiser.
+    """
+
+    population: int = 40
+    generations: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = [
+            describe(f"search setting {name}", "out of range", got=value, expected=f"an integer >= {least}",
+                     remedy="Correct it.")
+            for name, value, least in (
+                ("population", self.population, 2), ("generations", self.generations, 1), ("seed", self.seed, 0)
+            )
+            if type(value) is not int or value < least
+        ]  # fmt: skip
+        if problems:
+            raise SpecError(problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchResult:
+    """What the search found.
+
+    Attributes:
+        dense: The network as it is.
+        front: Non-dominated designs among all that were costed, least EDP first.
+        costed: Different designs costed.
+    """
+
+    dense: DesignCost
+    front: tuple[DesignCost, ...]
+    costed: int
+
+
+def search_designs(
+    space: DesignSpace,
+    evaluator: Evaluator,
+    *,
+    settings: SearchSettings,
+    report: Callable[[Generation], None] = lambda _generation: None,
+) -> SearchResult:
+    """Return the front of (EDP, estimated loss) over every design costed.
+
+    The first generation holds the dense network and uniform rank settings of every format, so the
+    front is never worse than those.
+
+    Args:
+        space: The genes; it must have the dense option.
+        evaluator: Costs designs.
+        settings: Budget and seed.
+        report: Called after each generation.
+    """
+    seen: dict[tuple[object, ...], DesignCost] = {}
+
+    def cost(genome: Genome) -> DesignCost:
+        point = evaluator.cost(space.decode(genome))
+        seen[point.factorizations] = point
+        return point
+
+    dense = cost(dense_genome(space))
+
+    def objectives(genome: Genome) -> tuple[float, float]:
+        point = cost(genome)
+        return point.edp_pj_cycles / dense.edp_pj_cycles, point.estimated_loss
+
+    search_nsga2(
+        space,
+        objectives,
+        population=settings.population,
+        generations=settings.generations,
+        seed=settings.seed,
+        first=_first_generation(space)[: settings.population],
+        report=report,
+    )
+    front = non_dominated(list(seen.values()), lambda point: (point.edp_pj_cycles, point.estimated_loss))
+    return SearchResult(dense=dense, front=tuple(front), costed=len(seen))
+
+
+def _first_generation(space: DesignSpace) -> tuple[dict[str, int], ...]:
+    """Return the dense genome, then every format at an eighth, a quarter, a half and all of its rank range."""
+    genomes = [dense_genome(space)]
+    formats = dict.fromkeys(name for each in space.classes for name, _ in each.options if name != "dense")
+    for name in formats:
+        for step in (RANK_STEPS // 8, RANK_STEPS // 4, RANK_STEPS // 2, RANK_STEPS):
+            genome = {variable.name: step - 1 for variable in space.variables}
+            for index, each in enumerate(space.classes):
+                genome[f"option{index}"] = [option for option, _ in each.options].index(name)
+            genomes.append(genome)
+    return tuple(genomes)
+
+
+def spread(front: tuple[DesignCost, ...], *, dense: DesignCost, count: int) -> tuple[DesignCost, ...]:
+    """Return at most `count` designs of the front, evenly spread in the logarithm of the EDP gain.
+
+    Designs that gain nothing over the dense network are left out.
+
+    Args:
+        front: Least EDP first.
+        dense: The point of reference.
+        count: How many to return at the most.
+    """
+    useful = [point for point in front if point.edp_pj_cycles < dense.edp_pj_cycles]
+    if len(useful) <= count:
+        return tuple(useful)
+    gains = [math.log(dense.edp_pj_cycles / point.edp_pj_cycles) for point in useful]
+    wanted = [gains[0] + (gains[-1] - gains[0]) * step / max(1, count - 1) for step in range(count)]
+    picked = {min(range(len(gains)), key=lambda i: abs(gains[i] - target)) for target in wanted}
+    return tuple(useful[i] for i in sorted(picked))

@@ -1,0 +1,169 @@
+"""The design space: one choice of format, tensorization and ranks per class of equal matrices.
+
+A genome is a dict of small integers, so any optimiser with integer variables can search it; several
+genomes may mean the same design, and `decode` maps them to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from heat_sim.errors import SpecError, describe
+from heat_sim.networks import Network
+from heat_sim.tensorize.factorization import Factorization
+from heat_sim.tensorize.formats import FORMATS
+from heat_sim.tensorize.tensorization import Tensorization
+
+DEFAULT_FORMATS = ("dense", "low-rank", "tt-matrix")
+RANK_STEPS = 16
+"""Ranks searched per rank: this many, evenly spaced up to the largest that saves parameters."""
+
+Genome = Mapping[str, int]
+Shape = tuple[int, int]
+"""(out_features, in_features)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One gene: an integer from 0 to `size` - 1.
+
+    Attributes:
+        name: Unique in the space.
+        size: How many values it takes.
+        ordered: Whether neighbouring values mean similar designs.
+    """
+
+    name: str
+    size: int
+    ordered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassSpace:
+    """What the matrices of one shape may become.
+
+    Attributes:
+        shape: (out_features, in_features).
+        members: How many matrices have it.
+        options: Format and tensorization, as one list of alternatives.
+    """
+
+    shape: Shape
+    members: int
+    options: tuple[tuple[str, Tensorization], ...]
+
+    @property
+    def ranks(self) -> int:
+        """Rank genes: as many as the option with the most inner ranks needs."""
+        return max(len(_inner(FORMATS[name].max_ranks(modes))) for name, modes in self.options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesignSpace:
+    """The genes of a whole network.
+
+    Attributes:
+        classes: One entry per matrix shape.
+    """
+
+    classes: tuple[ClassSpace, ...]
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """The genes, class by class: the option, then its ranks."""
+        return tuple(
+            variable
+            for index, space in enumerate(self.classes)
+            for variable in (
+                Variable(name=f"option{index}", size=len(space.options), ordered=False),
+                *(Variable(name=f"rank{index}_{k}", size=RANK_STEPS, ordered=True) for k in range(space.ranks)),
+            )
+        )
+
+    def decode(self, genome: Genome) -> tuple[Factorization, ...]:
+        """Return the factorization of each class that the genome means."""
+        return tuple(
+            _factorization(space, genome[f"option{i}"], [genome[f"rank{i}_{k}"] for k in range(space.ranks)])
+            for i, space in enumerate(self.classes)
+        )
+
+
+def design_space(
+    network: Network, *, formats: tuple[str, ...] = DEFAULT_FORMATS, tensorizations: int = 2
+) -> DesignSpace:
+    """Return the space of a network.
+
+    Args:
+        network: Its matrices fall into classes by shape.
+        formats: Names in `FORMATS`.
+        tensorizations: Tensorization shapes kept per format and number of modes, the most uniform first.
+
+    Raises:
+        SpecError: An unknown format, or none.
+    """
+    if not formats or (unknown := [name for name in formats if name not in FORMATS]):
+        raise SpecError(
+            describe("formats", "unknown or none", got=", ".join(unknown) if formats else "none",
+                     expected=f"some of {', '.join(FORMATS)}", remedy="Correct the names.")
+        )  # fmt: skip
+    return DesignSpace(
+        classes=tuple(
+            ClassSpace(
+                shape=(rows, columns),
+                members=len(members),
+                options=tuple(
+                    (name, modes)
+                    for name in formats
+                    for modes in FORMATS[name].tensorizations(rows, columns, keep=tensorizations)
+                ),
+            )
+            for (rows, columns), members in network.classes.items()
+        )
+    )
+
+
+def dense_genome(space: DesignSpace) -> dict[str, int]:
+    """Return the genome that leaves every matrix dense; KeyError if the space has no dense option."""
+    genome = {variable.name: 0 for variable in space.variables}
+    for index, each in enumerate(space.classes):
+        names = [name for name, _ in each.options]
+        if "dense" not in names:
+            raise KeyError("dense")
+        genome[f"option{index}"] = names.index("dense")
+    return genome
+
+
+def _factorization(space: ClassSpace, option: int, steps: list[int]) -> Factorization:
+    name, modes = space.options[option]
+    limits = FORMATS[name].max_ranks(modes)
+    ceiling = _saving_rank(name, modes, limits, space.shape)
+    inner = iter(steps)
+    ranks = tuple(
+        1 if is_end else max(1, min(limit, round((next(inner) + 1) * ceiling / RANK_STEPS)))
+        for limit, is_end in zip(limits, _ends(limits), strict=True)
+    )
+    return Factorization(format=name, tensorization=modes, ranks=ranks)
+
+
+def _ends(limits: tuple[int, ...]) -> list[bool]:
+    """Return which ranks are the fixed ends of a full tuple such as (1, r1, r2, 1)."""
+    return [len(limits) > 1 and place in (0, len(limits) - 1) for place in range(len(limits))]
+
+
+def _inner(limits: tuple[int, ...]) -> list[int]:
+    return [limit for limit, is_end in zip(limits, _ends(limits), strict=True) if not is_end]
+
+
+def _saving_rank(name: str, modes: Tensorization, limits: tuple[int, ...], shape: Shape) -> int:
+    """Return the largest common rank at which the cores have fewer parameters than the dense matrix."""
+
+    def parameters(rank: int) -> int:
+        ranks = tuple(min(rank, limit) for limit in limits)
+        return Factorization(format=name, tensorization=modes, ranks=ranks).parameters
+
+    low, high = 1, max(limits, default=1)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if parameters(middle) < shape[0] * shape[1] else (low, middle - 1)
+    return low
