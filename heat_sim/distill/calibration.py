@@ -84,7 +84,7 @@ def load_calibration(path: Path) -> Calibration:
             index = json.loads(str(arrays["index"]))
             moments = {place: arrays[f"moment/{place}"] for place in sorted(set(index["moment_of"].values()))}
             weights = {name: arrays[f"weight/{name}"] for name in index["moment_of"]}
-    except (OSError, BadZipFile, KeyError, ValueError, TypeError) as problem:
+    except (OSError, EOFError, BadZipFile, KeyError, ValueError, TypeError) as problem:
         raise SpecError(
             describe(
                 str(path),

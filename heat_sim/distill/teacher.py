@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,20 +12,21 @@ import torch
 import transformers
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from heat_sim.distill.batches import Batch, encode, sorted_batches
-from heat_sim.distill.cache import cache_folder, content_key, file_sha256, published
+from heat_sim.distill.cache import cache_folder, content_key, published
 from heat_sim.distill.loop import seeded_torch, train_epochs
 from heat_sim.distill.measure import measure_accuracy
 from heat_sim.distill.precision import resolve_precision
+from heat_sim.distill.pretrained import content_of, load_classifier, load_tokenizer, quiet_transformers
 from heat_sim.distill.progress import Progress, ignore_progress
 from heat_sim.distill.settings import FineTuneSettings
 from heat_sim.distill.tasks import TextTask
-from heat_sim.errors import HeatError, describe
 
-_MADE_OF = ("*.json", "*.safetensors", "*.txt", "*.model")
 _RESULT = "teacher.json"
+
+_RECIPE = 1
+"""Raised when this code trains another teacher from the same settings, so that no old one is taken from the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,7 +74,8 @@ def prepare_teacher(
     settings = settings or FineTuneSettings()
     key = content_key(
         {
-            "model": _content(pretrained),
+            "recipe": _RECIPE,
+            "model": content_of(pretrained),
             "task": task.sha256,
             "settings": asdict(settings) | {"precision": resolve_precision(settings.precision)},
             "torch": torch.__version__,
@@ -89,34 +89,15 @@ def prepare_teacher(
     result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
     return Teacher(
         model=load_classifier(folder, classes=task.class_names).eval(),
-        tokenizer=_load_tokenizer(folder),
+        tokenizer=load_tokenizer(folder),
         folder=folder,
         dev_accuracy=result["dev_accuracy"],
         test_accuracy=result["test_accuracy"],
     )
 
 
-def load_classifier(folder: Path, *, classes: tuple[str, ...]) -> Any:
-    """Return the classifier of a local folder: float32, eager attention, a missing head drawn from torch's generator.
-
-    Args:
-        folder: As transformers saves it. No hub is asked.
-        classes: Names of the classes, in order of the labels.
-    """
-    with _quiet_transformers():  # else it draws a bar and reports the head as missing, which is the intention
-        return AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            num_labels=len(classes),
-            id2label=dict(enumerate(classes)),
-            label2id={name: label for label, name in enumerate(classes)},
-            attn_implementation="eager",  # only this implementation returns the attention maps
-            dtype=torch.float32,
-            local_files_only=True,
-        )
-
-
 def _fine_tune(pretrained: Path, task: TextTask, into: Path, *, settings: FineTuneSettings, progress: Progress) -> None:
-    tokenizer = _load_tokenizer(pretrained)
+    tokenizer = load_tokenizer(pretrained)
     rows = encode(tokenizer, task, split="train", max_length=settings.max_length, max_rows=settings.max_rows)
     with seeded_torch(settings.seed):
         model = load_classifier(pretrained, classes=task.class_names).train()
@@ -142,44 +123,7 @@ def _fine_tune(pretrained: Path, task: TextTask, into: Path, *, settings: FineTu
         held_out = encode(tokenizer, task, split=split, max_length=settings.max_length)
         batches = sorted_batches(held_out, batch_size=settings.batch_size)
         result[f"{split}_accuracy"] = measure_accuracy(model, batches, progress=progress, stage=f"measure {split}")
-    with _quiet_transformers():
+    with quiet_transformers():
         model.save_pretrained(into)
         tokenizer.save_pretrained(into)
     (into / _RESULT).write_text(json.dumps(result, indent=1), encoding="utf-8")
-
-
-def _content(folder: Path) -> dict[str, str]:
-    """Return the hash of each file that a loaded model depends on."""
-    files = sorted(path for pattern in _MADE_OF for path in folder.glob(pattern))
-    names = [path.name for path in files]
-    if "config.json" not in names or not any(name.endswith(".safetensors") for name in names):
-        raise HeatError(
-            describe(
-                str(folder),
-                "not a pretrained model",
-                got=", ".join(names) or "no model files",
-                expected="config.json, *.safetensors and a tokenizer",
-                remedy="Name a folder written by save_pretrained.",
-            )
-        )
-    return {path.name: file_sha256(path) for path in files}
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    with _quiet_transformers():
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Silence the bars and load reports of transformers inside the block; errors still show."""
-    logging = transformers.utils.logging
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
