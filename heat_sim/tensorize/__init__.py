@@ -1,5 +1,14 @@
 """Tensor decompositions of weight matrices: shapes, projection, reconstruction, contraction trees."""
 
+from heat_sim.tensorize.contraction import (
+    Contraction,
+    ContractionTree,
+    contract,
+    contraction_trees,
+    mac_optimal_tree,
+    parse_tree,
+    tree_to_text,
+)
 from heat_sim.tensorize.error import relative_error
 from heat_sim.tensorize.factorization import Factorization
 from heat_sim.tensorize.formats import FORMATS
@@ -9,11 +18,18 @@ from heat_sim.tensorize.tensorization import Tensorization, enumerate_tensorizat
 
 __all__ = [
     "FORMATS",
+    "Contraction",
+    "ContractionTree",
     "Factorization",
     "Tensorization",
+    "contract",
+    "contraction_trees",
     "enumerate_tensorizations",
+    "mac_optimal_tree",
+    "parse_tree",
     "project",
     "rank_errors",
     "reconstruct",
     "relative_error",
+    "tree_to_text",
 ]

@@ -6,7 +6,6 @@ unfoldings is all it takes, so no tensor library is used.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 
@@ -202,7 +201,11 @@ def _change_modes(train: Sequence[Array], matrices: Sequence[Array]) -> list[Arr
 
 
 def _kronecker(matrices: Sequence[Array]) -> Array:
-    return functools.reduce(lambda left, right: np.kron(left, right), matrices)
+    """Return the Kronecker product, (product of the sizes, the same)."""
+    product = np.ones((1, 1))
+    for matrix in matrices:
+        product = np.asarray(np.kron(product, matrix), dtype=np.float64)
+    return product
 
 
 def _mode_roots(second_moment: Array, in_modes: tuple[int, ...]) -> tuple[list[Array], list[Array]]:
