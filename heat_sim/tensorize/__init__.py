@@ -9,6 +9,7 @@ from heat_sim.tensorize.contraction import (
     parse_tree,
     tree_to_text,
 )
+from heat_sim.tensorize.design import Design, LayerDesign, dump_design, load_design, parse_design
 from heat_sim.tensorize.error import relative_error
 from heat_sim.tensorize.factorization import Factorization
 from heat_sim.tensorize.formats import FORMATS
@@ -20,12 +21,17 @@ __all__ = [
     "FORMATS",
     "Contraction",
     "ContractionTree",
+    "Design",
     "Factorization",
+    "LayerDesign",
     "Tensorization",
     "contract",
     "contraction_trees",
+    "dump_design",
     "enumerate_tensorizations",
+    "load_design",
     "mac_optimal_tree",
+    "parse_design",
     "parse_tree",
     "project",
     "rank_errors",
