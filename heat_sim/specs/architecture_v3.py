@@ -21,7 +21,7 @@ from heat_sim.specs.storage import (
 )  # fmt: skip
 
 NODE_KEYS = ("name", "attributes", "local", "subtree")
-LOCAL_KEYS = ("name", "class", "attributes")
+LOCAL_KEYS = ("name", "class", "attributes", "subclass")
 
 _COUNTED = re.compile(r"(?P<name>[^\[\]]+)\[0\.\.(?P<last>\d{1,9})\]")
 _NULLS = ("", "null", "~", "inf", ".inf")
@@ -117,7 +117,9 @@ def _read_local(item: Cursor, instances: int, draft: ArchitectureDraft) -> _Mesh
         node.refuse("a component after the compute units", got=name, expected="the compute units last",
                     remedy="Move it up.")  # fmt: skip
         return None
-    written = entries["attributes"].renamed(f"{name}.attributes").table() if "attributes" in entries else {}
+    section = entries["attributes"].renamed(f"{name}.attributes").table() if "attributes" in entries else {}
+    # Timeloop takes word-bits for word_bits.
+    written = {key.replace("-", "_"): at for key, at in section.items()}
     draft.warnings += check_names(written)
     attributes = {key: _attribute(at) for key, at in written.items() if key not in REFUSED}
     class_name = (entries["class"].word() if "class" in entries else None) or ""
@@ -144,6 +146,8 @@ def _read_local(item: Cursor, instances: int, draft: ArchitectureDraft) -> _Mesh
 
 def _attribute(at: Cursor) -> Attribute:
     """v0.3 has no expressions: a number, null, or a word."""
+    if at.node.kind != "scalar":
+        at.refuse("not a value", expected="a number or a word", remedy="Write one value.")
     text = at.node.text.strip()
     number = parse_number(text)
     if number is None and not at.node.quoted and text in _NULLS:

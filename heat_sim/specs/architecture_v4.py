@@ -50,7 +50,7 @@ _CONSTANTS: dict[str, Value] = {
 def read_value(at: Cursor, *, scope: Mapping[str, Value]) -> Attribute | None:
     """Return the value of a scalar: plain text is an expression, quoted text a number or a word.
 
-    None, with a problem recorded, if it has no value; None alone for a list or table.
+    None, with a problem recorded, if it has no value.
 
     >>> from heat_sim.specs.yaml_nodes import parse_yaml
     >>> node, problems = parse_yaml("2**4 + rows", source="demo")
@@ -58,6 +58,7 @@ def read_value(at: Cursor, *, scope: Mapping[str, Value]) -> Attribute | None:
     18
     """
     if at.node.kind != "scalar":
+        at.refuse("not a value", expected="a number or a word", remedy="Write one value.")
         return None
     text = at.node.text.strip()
     number = parse_number(text)
@@ -119,10 +120,10 @@ def read_architecture_v4(section: Cursor, *, variables: Mapping[str, Value]) -> 
 def _flatten(nodes: Cursor) -> Iterator[Cursor]:
     """Yield components and containers in order; brackets vanish."""
     for node in nodes.items():
-        name = _name_of(node)
+        name = node.peek("name") or node.name
         match node.node.tag:
             case "!Component" | "!Container":
-                yield node.renamed(name or node.name)
+                yield node.renamed(name)
             case "!Hierarchical" | "!Pipelined":
                 inner = node.table(("nodes", "name"), required=("nodes",))
                 if "nodes" in inner:
@@ -133,18 +134,10 @@ def _flatten(nodes: Cursor) -> Iterator[Cursor]:
                 node.refuse("parallel storages are not read", got="!Parallel", expected="one storage after the other",
                             remedy="Put them one after the other, each bypassing what the others keep.")  # fmt: skip
             case _:
-                node.renamed(name or node.name).refuse(
+                node.renamed(name).refuse(
                     "node without a tag", got="no tag", expected="!Component, !Container or !Hierarchical",
                     remedy="Add the tag after the dash.",
                 )  # fmt: skip
-
-
-def _name_of(node: Cursor) -> str | None:
-    """Look the name up without judging the rest of the node."""
-    for key, child in zip(node.node.keys, node.node.children, strict=False):
-        if key == "name" and child.kind == "scalar" and child.text:
-            return child.text
-    return None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,6 +162,8 @@ class _Walk:
         component = node.node.tag == "!Component"
         known, required = (COMPONENT_KEYS, ("name", "class")) if component else (CONTAINER_KEYS, ("name",))
         entries = node.table(known, required=required, elsewhere=_ELSEWHERE)
+        if "name" in entries:
+            entries["name"].word()
         if node.name in self.lines:
             node.refuse("name used twice", got=node.name, expected=f"unique names; line {self.lines[node.name]} has it",
                         remedy="Rename one.")  # fmt: skip
@@ -238,6 +233,10 @@ class _Walk:
         if fanout_x * fanout_y == 1:
             return None
         self.instances *= fanout_x * fanout_y
+        if self.instances > MAX_INTEGER:
+            section.refuse("too many instances", got=f"{fanout_x} x {fanout_y} more", expected="at most 2**53 in all",
+                           remedy="Correct the mesh.")  # fmt: skip
+            self.instances = 1
         if "block_size" in self.inherited:
             self.inherited["block_size"].at.refuse("block_size of a Container above a mesh", expected="it on storages",
                                                    remedy="Move it there; Timeloop fails on it.")  # fmt: skip

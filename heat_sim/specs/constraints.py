@@ -14,19 +14,38 @@ from heat_sim.specs.directives import DATASPACE_KEYS, LOOP_KEYS, LoopDirective, 
 
 
 def add_temporal(constraints: LevelConstraints, at: Cursor) -> LevelConstraints:
-    """Return the constraints with those of a ``temporal:`` table added."""
+    """Return the constraints with those of a ``temporal:`` table added.
+
+    >>> from heat_sim.specs.cursor import open_spec_text
+    >>> _, sections = open_spec_text("architecture: {factors: [K=2], permutation: [K, M]}", source="demo")
+    >>> add_temporal(LevelConstraints(), sections["architecture"]).temporal_order
+    ('M', 'K')
+    """
     loops = _closed_loops(at, spatial=False)
     return replace(constraints, temporal_bounds=loops.factors, temporal_order=_outermost_first(loops))
 
 
 def add_spatial(constraints: LevelConstraints, at: Cursor) -> LevelConstraints:
-    """Return the constraints with those of a ``spatial:`` table, on the children's mesh, added."""
+    """Return the constraints with those of a ``spatial:`` table, on the children's mesh, added.
+
+    >>> from heat_sim.specs.cursor import open_spec_text
+    >>> _, sections = open_spec_text("architecture: {factors: [K=2], split: 0}", source="demo")
+    >>> found = add_spatial(LevelConstraints(), sections["architecture"])
+    >>> found.spatial_bounds, found.split
+    ({'K': 2}, 0)
+    """
     loops = _closed_loops(at, spatial=True)
     return replace(constraints, spatial_bounds=loops.factors, spatial_order=_outermost_first(loops), split=loops.split)
 
 
 def add_dataspaces(constraints: LevelConstraints, at: Cursor) -> LevelConstraints:
-    """Return the constraints with those of a ``dataspace:`` table added."""
+    """Return the constraints with those of a ``dataspace:`` table added.
+
+    >>> from heat_sim.specs.cursor import open_spec_text
+    >>> _, sections = open_spec_text("architecture: {keep: [A], bypass: [B]}", source="demo")
+    >>> add_dataspaces(LevelConstraints(), sections["architecture"]).bypass
+    frozenset({'B'})
+    """
     directive = read_dataspaces(at.table(DATASPACE_KEYS), at)
     if directive.rest or "*" in directive.keep | directive.bypass:
         at.refuse(

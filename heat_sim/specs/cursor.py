@@ -14,6 +14,12 @@ from heat_sim.specs.yaml_nodes import Node, parse_yaml, read_yaml
 MAX_INTEGER = 2**53
 """Larger integers would lose digits in tools that keep them as doubles."""
 
+MAX_SHOWN = 80
+"""Characters of an offending value that a message repeats."""
+
+MAX_COMPARED = 60
+"""Comparing words is quadratic: longer words and lists get no suggestion."""
+
 _INTEGER = re.compile(r"[-+]?(0|[1-9]\d{0,17})")
 _HEX = re.compile(r"0[xX][0-9a-fA-F]{1,14}")
 _FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d{1,3})?")
@@ -45,20 +51,30 @@ def suggest(word: str, known: Iterable[str]) -> str:
     >>> suggest("colour", ["depth"])
     ''
     """
-    if close := difflib.get_close_matches(word, list(known), n=1, cutoff=0.75):
+    known = [name for name in known if len(name) <= MAX_COMPARED]
+    if len(word) > MAX_COMPARED or len(known) > MAX_COMPARED:
+        return ""
+    if close := difflib.get_close_matches(word, known, n=1, cutoff=0.75):
         return f" Did you mean {close[0]}?"
     return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
-    """One value of a file under its full name; the cursors of a file share one list of problems.
+    r"""One value of a file under its full name; the cursors of a file share one list of problems.
 
     Attributes:
         node: The value.
         name: What messages call it, for example "GLB.attributes.depth".
         source: The file.
         problems: Where refusals are collected, in the order they are found.
+
+    >>> node, problems = parse_yaml("{depth: -4, wdth: 8}", source="demo")
+    >>> keys = Cursor(node=node, name="GLB", source="demo", problems=problems).table(("depth", "width"))
+    >>> keys["depth"].integer(minimum=1)
+    >>> print("\n".join(problems))
+    demo:1 GLB.wdth: unknown key (got wdth, expected one of depth, width). Correct or delete it. Did you mean width?
+    demo:1 GLB.depth: not an integer in range (got -4, expected an integer >= 1). Write the integer out.
     """
 
     node: Node
@@ -73,9 +89,9 @@ class Cursor:
 
     def refuse(self, what: str, *, got: object = None, expected: object, remedy: str) -> None:
         """Record one problem; the value itself is what was got unless `got` says otherwise."""
-        shown = self.node if got is None else got
-        if str(shown) == "":
-            shown = "nothing"
+        shown = str(self.node if got is None else got) or "nothing"
+        if len(shown) > MAX_SHOWN:
+            shown = f"{shown[: MAX_SHOWN - 3]}..."
         self.problems.append(describe(self.where, what, got=shown, expected=expected, remedy=remedy))
 
     def renamed(self, name: str) -> Cursor:
@@ -116,6 +132,13 @@ class Cursor:
                 self.refuse(f"no {key}", got=f"keys {', '.join(self.node.keys) or 'none'}", expected=f"a key {key}",
                             remedy=f"Add {key}.")  # fmt: skip
         return entries
+
+    def peek(self, key: str) -> str:
+        """Return the text under a key of a table, without judging anything; empty if there is none."""
+        for known, child in zip(self.node.keys, self.node.children, strict=False):
+            if known == key:
+                return child.text
+        return ""
 
     def items(self) -> tuple[Cursor, ...]:
         """Return the entries of a list; refuses what is no list."""

@@ -6,10 +6,12 @@ Files write permutations innermost first; so do the fields here. Nothing knows t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 from heat_sim.specs.cursor import MAX_INTEGER, Cursor
 
+# no_reuse and maximize_dims speak to Timeloop's mapper; no count of a given mapping depends on them.
 LOOP_KEYS = ("factors", "factors_only", "permutation", "split", "no_reuse", "rmw_first_update", "maximize_dims")
 DATASPACE_KEYS = ("keep", "bypass", "keep_only", "bypass_only")
 
@@ -59,14 +61,16 @@ def read_loops(entries: dict[str, Cursor], at: Cursor, *, spatial: bool) -> Loop
         entries: The keys in `LOOP_KEYS` that are there.
         at: The directive, for messages.
         spatial: Whether a split makes sense.
+
+    >>> from heat_sim.specs.cursor import open_spec_text
+    >>> _, sections = open_spec_text("mapping: {factors: M=4 K=0, permutation: KM}", source="demo")
+    >>> loops = read_loops(sections["mapping"].table(), sections["mapping"], spatial=False)
+    >>> loops.factors, loops.permutation
+    ({'M': 4, 'K': 0}, ('K', 'M'))
     """
-    for key, why in (
-        ("no_reuse", "Delete it; Timeloop's counts do not depend on it."),
-        ("rmw_first_update", "Delete it; the first update never reads."),
-        ("maximize_dims", "Delete it; it belongs to Timeloop's mapper."),
-    ):
-        if key in entries:
-            entries[key].refuse("key is not read", got=key, expected=f"one of {', '.join(LOOP_KEYS[:4])}", remedy=why)
+    if "rmw_first_update" in entries:
+        entries["rmw_first_update"].refuse("key is not read", expected="first updates that do not read",
+                                           remedy="Delete it.")  # fmt: skip
     factors: dict[str, int] = {}
     for key in ("factors", "factors_only"):
         if key in entries:
@@ -87,7 +91,13 @@ def read_loops(entries: dict[str, Cursor], at: Cursor, *, spatial: bool) -> Loop
 
 
 def read_dataspaces(entries: dict[str, Cursor], at: Cursor) -> DataspaceDirective:
-    """Return the keep and bypass lists that the keys in `DATASPACE_KEYS` describe."""
+    """Return the keep and bypass lists that the keys in `DATASPACE_KEYS` describe.
+
+    >>> from heat_sim.specs.cursor import open_spec_text
+    >>> _, sections = open_spec_text("mapping: {keep_only: [A]}", source="demo")
+    >>> read_dataspaces(sections["mapping"].table(), sections["mapping"]).rest
+    'bypass'
+    """
     names = {key: _names(entries[key]) for key in DATASPACE_KEYS if key in entries}
     keep = frozenset((*names.get("keep", ()), *names.get("keep_only", ())))
     bypass = frozenset((*names.get("bypass", ()), *names.get("bypass_only", ())))
@@ -135,7 +145,7 @@ def _permutation(cursor: Cursor) -> tuple[str, ...]:
         names = re.split(r"[\s,]+", text) if re.search(r"[\s,]", text) else list(text)
     else:
         names = [name for item in cursor.items() if (name := item.word()) is not None]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
         cursor.refuse("a dimension appears twice", got=", ".join(repeated), expected="each dimension once",
                       remedy="Delete one of them.")  # fmt: skip
     return tuple(dict.fromkeys(names))

@@ -108,47 +108,35 @@ class _Directives:
 
 
 def _read_directive(item: Cursor, spec: ArchitectureSpec, found: _Directives) -> None:
-    peek = dict(zip(item.node.keys, item.node.children, strict=True))
-    kind = peek["type"].text if "type" in peek else ""
-    target = peek["target"].text if "target" in peek else ""
+    kind, target = item.peek("type"), item.peek("target")
     at = item.renamed(f"{item.name} {kind} at {target}" if kind and target else item.name)
     types = ("temporal", "spatial", DATASPACE_TYPE[spec.version])
     if kind and kind not in types:
-        at.refuse(
-            "unknown type of directive",
-            got=kind,
-            expected=f"one of {', '.join(types)} in version {spec.version}",
-            remedy=f"Correct it.{suggest(kind, types)}",
-        )
+        at.refuse("unknown type of directive", got=kind, expected=f"one of {', '.join(types)}",
+                  remedy=f"Correct it; the architecture is version {spec.version}.{suggest(kind, types)}")  # fmt: skip
         return
-    entries = at.table(
-        ("target", "type", *(DATASPACE_KEYS if kind == types[2] else LOOP_KEYS)), required=("target", "type")
-    )
-    if not kind or not target:
+    keys = DATASPACE_KEYS if kind == types[2] else LOOP_KEYS
+    entries = at.table(("target", "type", *keys), required=("target", "type"))
+    if any(entries[key].word() is None for key in ("target", "type") if key in entries) or not (kind and target):
         return
-    storages = [level.name for level in spec.architecture.levels if not level.is_virtual]
     if kind == "spatial":
         levels = {name: level for level, name in spec.spatial_targets.items()}
-        if target not in levels:
-            at.refuse("spatial loops where there is no mesh", got=target,
-                      expected=f"one of {', '.join(levels) or 'none: no node has a mesh'}",
-                      remedy=f"Give {target} a mesh, or correct the target.{suggest(target, levels)}")  # fmt: skip
-        elif levels[target] in found.spatial:
-            at.refuse("directive given twice", expected=f"one spatial directive for {target}", got="a second one",
-                      remedy="Merge them.")  # fmt: skip
-        else:
-            found.spatial[levels[target]] = read_loops(entries, at, spatial=True)
-    elif target not in storages:
-        at.refuse("unknown storage level", got=target, expected=f"one of {', '.join(storages)}",
-                  remedy=f"Correct the target.{suggest(target, storages)}")  # fmt: skip
-    elif kind == "temporal":
-        if target in found.temporal:
-            at.refuse("directive given twice", expected=f"one temporal directive for {target}", got="a second one",
-                      remedy="Merge them.")  # fmt: skip
-        else:
-            found.temporal[target] = read_loops(entries, at, spatial=False)
+        what, remedy = "spatial loops where there is no mesh", f"Give {target} a mesh, or correct the target."
     else:
+        levels = {level.name: level.name for level in spec.architecture.levels if not level.is_virtual}
+        what, remedy = "not a storage level", "Correct the target."
+    if target not in levels:
+        at.refuse(what, got=target, expected=f"one of {', '.join(levels) or '(no node has a mesh)'}",
+                  remedy=f"{remedy}{suggest(target, levels)}")  # fmt: skip
+    elif kind == types[2]:
         found.dataspaces.setdefault(target, []).append(read_dataspaces(entries, at))
+    else:
+        loops = found.spatial if kind == "spatial" else found.temporal
+        if levels[target] in loops:
+            at.refuse("directive given twice", got="a second one", expected=f"one {kind} directive for {target}",
+                      remedy="Merge them.")  # fmt: skip
+        else:
+            loops[levels[target]] = read_loops(entries, at, spatial=kind == "spatial")
 
 
 def _temporal(

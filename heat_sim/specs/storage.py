@@ -115,6 +115,14 @@ def draft_storage(name: str, *, class_name: str, attributes: Attributes, at: Cur
         class_name: Its Timeloop class.
         attributes: What is written on it or inherited.
         at: Where it stands, for messages.
+
+    >>> from heat_sim.specs.yaml_nodes import parse_yaml
+    >>> node, problems = parse_yaml("{datawidth: 16, width: 64, depth: 100}", source="demo")
+    >>> top = Cursor(node=node, name="GLB", source="demo", problems=problems)
+    >>> written = {key: Attribute(value=at.integer(minimum=1), at=at) for key, at in top.table().items()}
+    >>> level = draft_storage("GLB", class_name="SRAM", attributes=written, at=top).level
+    >>> level.words_per_access, level.capacity_words
+    (4, 400)
     """
     dram = "DRAM" in class_name or ("technology" in attributes and attributes["technology"].value == "DRAM")
     bits_key = "datawidth" if "datawidth" in attributes else "word_bits"

@@ -117,9 +117,8 @@ def parse_yaml(text: str, *, source: str) -> tuple[Node, list[str]]:
                     describe(f"{source}:{number}", "templating is not read", got=opening, expected="plain YAML",
                              remedy="Write the result of the template into the file.")
                 )  # fmt: skip
-    composer = _Composer(text, source)
     try:
-        root = composer.get_single_node()
+        root = _Composer(text, source).get_single_node()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark is not None else ""
@@ -127,8 +126,6 @@ def parse_yaml(text: str, *, source: str) -> tuple[Node, list[str]]:
         raise SpecError(
             describe(f"{source}{place}", "not YAML", got=got, expected="well-formed YAML", remedy="Correct the syntax.")
         ) from error
-    finally:
-        composer.dispose()
     if root is None:
         raise SpecError(
             describe(source, "empty", got="no YAML at all", expected="a table of sections", remedy="Fill the file.")
