@@ -1,12 +1,13 @@
-"""Seeded random einsums, architectures and mappings, for tests, benchmarks and notebooks alike.
+"""Seeded random einsums, architectures and mappings, and equality of reports: for tests, benchmarks and notebooks.
 
-Everything is small (a nest can be executed op by op), valid, and drawn from the generator that is passed in.
+Everything drawn is small (a nest can be executed op by op), valid, and comes from the generator that is passed in.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as AbstractMapping
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -34,6 +35,8 @@ _T = TypeVar("_T")
 _EXTENTS = (1, 2, 3, 4, 5, 6, 8, 12)
 _STORAGES = ("DRAM", "GLB", "L1", "RF")
 _TRIES = 20
+_SHOWN = 5
+_PROVENANCE = frozenset({"case", "note", "tool", "tool_commit", "environment", "inserted_levels"})
 
 
 def random_einsum(rng: np.random.Generator, *, kind: EinsumKind | None = None, max_ops: int = 2048) -> Einsum:
@@ -142,6 +145,47 @@ def random_mapping(
             for place, level in enumerate(architecture.levels)
         )
     )
+
+
+def assert_same_counts(got: AbstractMapping[str, object], expected: AbstractMapping[str, object]) -> None:
+    """Raise AssertionError that names what differs between two reports, in the schema of `Report.to_json`.
+
+    Only what `expected` holds is compared, so it may leave fields out; where it comes from (its
+    case, note, tool) is no part of it. Counts are integers and must be equal; energies, bandwidths
+    and ratios may differ by 1e-9 of their value.
+
+    >>> assert_same_counts({"cycles": 7, "energy_pJ": 2.0}, {"cycles": 8})
+    Traceback (most recent call last):
+    AssertionError: 1 difference: cycles: got 7, expected 8
+    """
+    differences = [
+        line
+        for key in expected
+        if key not in _PROVENANCE
+        for line in _differences(got.get(key), expected[key], where=key)
+    ]
+    if differences:
+        count = f"{len(differences)} difference{'s' if len(differences) > 1 else ''}"
+        shown = differences[:_SHOWN] + [f"and {len(differences) - _SHOWN} more"] * (len(differences) > _SHOWN)
+        raise AssertionError(f"{count}: " + "; ".join(shown))
+
+
+def _differences(got: object, expected: object, *, where: str) -> Iterator[str]:
+    if isinstance(expected, dict) and isinstance(got, dict):
+        for key in expected:
+            yield from _differences(got.get(key), expected[key], where=f"{where}.{key}")
+    elif isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
+        for place, (ours, theirs) in enumerate(zip(got, expected, strict=True)):
+            name = theirs.get("name", place) if isinstance(theirs, dict) else place
+            yield from _differences(ours, theirs, where=f"{where}.{name}")
+    elif not _same(got, expected):
+        yield f"{where}: got {got}, expected {expected}"
+
+
+def _same(got: object, expected: object) -> bool:
+    if isinstance(got, float) and isinstance(expected, int | float):
+        return math.isclose(got, expected, rel_tol=1e-9)
+    return got == expected
 
 
 def _draw_mapping(rng: np.random.Generator, einsum: Einsum, *, architecture: Architecture, both_axes: bool) -> Mapping:

@@ -1,0 +1,113 @@
+"""The model against what Timeloop reported for the same files, count for count."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heat_sim.einsum import Einsum
+from heat_sim.errors import InfeasibleError, SpecError
+from heat_sim.model import evaluate
+from heat_sim.specs import load_architecture, load_mapping, load_problem
+from heat_sim.testing import assert_same_counts
+from tests.oracles.loop_nest import walk
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+REQUIRED = frozenset(
+    {
+        "01_gemm_1level",
+        "02_gemm_2level_os",
+        "03_gemm_2level_ws",
+        "04_gemm_2level_is",
+        "05_gemm_2level_psum_spill",
+        "06_gemm_3level",
+        "07_gemm_4level_cross_reuse",
+        "08_spatial_x_multicast",
+        "09_spatial_xy_reduction",
+        "15_batched_matmul",
+    }
+)
+WALKED_OPS, QUICKLY_WALKED_OPS = 50_000, 10_000
+"""Up to the second the walker takes about a second, up to the first several; larger cases are the model's alone."""
+
+
+def expected_of(case: Path) -> dict[str, Any]:
+    """Return what Timeloop reported, without transfers between neighbours where they happened: we model none."""
+    without_links = case / "expected_no_link_transfers.json"
+    text = (without_links if without_links.exists() else case / "expected.json").read_text(encoding="utf-8")
+    report: dict[str, Any] = json.loads(text)
+    return report
+
+
+def einsum_of(case: Path) -> Einsum:
+    return load_problem(case / "problem.yaml")
+
+
+CASES = sorted(path.parent for path in GOLDEN.glob("timeloop*/*/expected.json"))
+VALID = [case for case in CASES if expected_of(case)["valid"] and "quirk" not in expected_of(case)]
+PLAIN = [case for case in VALID if all(tensor.is_plain for tensor in einsum_of(case).tensors)]
+WINDOWS = [case for case in VALID if case not in PLAIN]
+
+
+def named(cases: list[Path]) -> list[Any]:
+    return [pytest.param(case, id=f"{case.parent.name}/{case.name}") for case in cases]
+
+
+def walked() -> list[Any]:
+    quick = [case for case in PLAIN if einsum_of(case).ops <= QUICKLY_WALKED_OPS]
+    long = [case for case in PLAIN if QUICKLY_WALKED_OPS < einsum_of(case).ops <= WALKED_OPS]
+    return named(quick) + [pytest.param(*each.values, id=each.id, marks=pytest.mark.slow) for each in named(long)]
+
+
+def test_the_required_cases_are_among_those_compared() -> None:
+    assert {case.name for case in PLAIN if case.parent.name == "timeloop"} >= REQUIRED
+
+
+@pytest.mark.parametrize("case", named(PLAIN))
+def test_the_model_reports_what_timeloop_reports(case: Path) -> None:
+    """Rules 1 to 9, on the same four files."""
+    spec = load_architecture(case / "arch.yaml", ert=case / "ert.yaml")
+    einsum = einsum_of(case)
+    mapping = load_mapping(case / "mapping.yaml", einsum=einsum, spec=spec)
+    assert_same_counts(evaluate(einsum, spec.architecture, mapping).to_json(), expected_of(case))
+
+
+@pytest.mark.parametrize("case", walked())
+def test_the_walker_counts_what_timeloop_reports(case: Path) -> None:
+    """The oracle itself is held to the recorded counts, so that it cannot share a mistake with the model."""
+    spec = load_architecture(case / "arch.yaml", ert=case / "ert.yaml")
+    einsum = einsum_of(case)
+    seen = walk(einsum, spec.architecture, load_mapping(case / "mapping.yaml", einsum=einsum, spec=spec))
+    expected = expected_of(case)
+    assert (seen.ops, seen.cycles) == (expected["compute"]["computes"], expected["compute"]["cycles"])
+    kept = {
+        (level["name"], tensor): (words["reads"], words["fills"], words["updates"])
+        for level in expected["levels"]
+        for tensor, words in level["data_spaces"].items()
+        if words["kept"]
+    }
+    assert {place: tuple(words) for place, words in seen.counts.items()} == kept
+
+
+@pytest.mark.parametrize("case", named(WINDOWS))
+def test_sliding_windows_are_refused_not_guessed(case: Path) -> None:
+    spec = load_architecture(case / "arch.yaml", ert=case / "ert.yaml")
+    einsum = einsum_of(case)
+    mapping = load_mapping(case / "mapping.yaml", einsum=einsum, spec=spec)
+    with pytest.raises(SpecError, match=r"ranks are single rank variables \(model section 1\)"):
+        evaluate(einsum, spec.architecture, mapping)
+
+
+def test_tiles_that_do_not_fit_are_refused_with_the_words_they_need() -> None:
+    case = GOLDEN / "timeloop" / "22_invalid_capacity"
+    spec = load_architecture(case / "arch.yaml", ert=case / "ert.yaml")
+    einsum = einsum_of(case)
+    mapping = load_mapping(case / "mapping.yaml", einsum=einsum, spec=spec)
+    with pytest.raises(InfeasibleError, match="level RF: the tiles do not fit") as refusal:
+        evaluate(einsum, spec.architecture, mapping)
+    need = 4 * 4 + 4 * 4 + 16  # tiles of A, B and Z, from the case's own note
+    assert (refusal.value.need, refusal.value.capacity) == (need, 40)
