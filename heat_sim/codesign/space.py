@@ -16,8 +16,12 @@ from heat_sim.tensorize.formats import FORMATS
 from heat_sim.tensorize.tensorization import Tensorization
 
 DEFAULT_FORMATS = ("dense", "low-rank", "tt-matrix")
-RANK_STEPS = 16
-"""Ranks searched per rank: this many, evenly spaced up to the largest that saves parameters."""
+RANK_STEPS = 24
+"""Values of a rank gene: evenly spaced up to the largest rank that saves parameters, then rounded."""
+
+_GRAIN = 8
+"""Ranks are rounded to a multiple of this, or of a power of two below it where they are small: an
+array whose sides are powers of two cannot be filled by a prime rank."""
 
 Genome = Mapping[str, int]
 Shape = tuple[int, int]
@@ -140,10 +144,17 @@ def _factorization(space: ClassSpace, option: int, steps: list[int]) -> Factoriz
     ceiling = _saving_rank(name, modes, limits, space.shape)
     inner = iter(steps)
     ranks = tuple(
-        1 if is_end else max(1, min(limit, round((next(inner) + 1) * ceiling / RANK_STEPS)))
+        1 if is_end else min(limit, _rounded((next(inner) + 1) * ceiling / RANK_STEPS, ceiling))
         for limit, is_end in zip(limits, _ends(limits), strict=True)
     )
     return Factorization(format=name, tensorization=modes, ranks=ranks)
+
+
+def _rounded(rank: float, ceiling: int) -> int:
+    grain = _GRAIN
+    while grain > 1 and grain * 8 > ceiling:
+        grain //= 2
+    return max(1, grain, min(ceiling // grain, round(rank / grain)) * grain)
 
 
 def _ends(limits: tuple[int, ...]) -> list[bool]:

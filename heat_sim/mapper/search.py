@@ -25,7 +25,7 @@ from heat_sim.mapper.matmul import Matmul, as_matmul
 from heat_sim.mapper.nest import build_mapping
 from heat_sim.mapper.objective import OBJECTIVES, ObjectiveName
 from heat_sim.mapper.result import MappedEinsum, MappingResult
-from heat_sim.mapper.spatial import Bounds, divisors, spatial_choices
+from heat_sim.mapper.spatial import divisors, spatial_choices
 from heat_sim.mapper.temporal import best_temporal
 from heat_sim.mapping import LevelConstraints
 from heat_sim.model import evaluate
@@ -204,20 +204,25 @@ def _temporal(
 def _nothing_fits(
     einsum: Einsum, architecture: Architecture, demands: AbstractMapping[str, LevelConstraints]
 ) -> InfeasibleError:
-    """Return the refusal that names the first level too small for one word of each tensor it must keep."""
-    for level in architecture.levels:
-        must = [t.name for t in einsum.tensors if t.name in demands.get(level.name, LevelConstraints()).keep]
-        if level.usable_words is not None and level.usable_words < len(must):
+    """Return the refusal that names the first level too small for the least it must hold."""
+    for place, level in enumerate(architecture.levels):
+        demand = demands.get(level.name, LevelConstraints())
+        # The outermost level holds whole tensors, the others at least one word of each they must keep.
+        least = {
+            tensor.name: einsum.words(tensor.name) if place == 0 else 1
+            for tensor in einsum.tensors
+            if tensor.name not in demand.bypass and (place == 0 or tensor.name in demand.keep)
+        }
+        if level.usable_words is not None and level.usable_words < sum(least.values()):
             return InfeasibleError(
                 describe(f"{einsum.name} on {architecture.name}", f"no valid mapping: level {level.name} is too small",
-                         got=f"{level.usable_words} words", expected=f"at least {len(must)}: one of {', '.join(must)}",
+                         got=f"{level.usable_words:,} words",
+                         expected=f"at least {sum(least.values()):,}: "
+                         + ", ".join(f"{words:,} of {name}" for name, words in least.items()),
                          remedy="Enlarge the level or let a tensor bypass it."),
-                level=level.name, need=len(must), capacity=level.usable_words,
+                level=level.name, need=sum(least.values()), capacity=level.usable_words,
             )  # fmt: skip
     return InfeasibleError(
         f"{einsum.name} on {architecture.name}: no valid mapping was found within the budget. Raise the budget.",
         level=architecture.levels[0].name, need=0, capacity=0,
     )  # fmt: skip
-
-
-__all__ = ["Bounds", "map_einsum", "pareto_front"]

@@ -1,0 +1,94 @@
+"""What the distilling commands work on: a pretrained model, labelled text, a fine-tuned teacher.
+
+torch and transformers are imported here only, and late, so that the other commands start without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heat_sim.cli.console import Tick
+from heat_sim.errors import MissingDependencyError, describe
+
+if TYPE_CHECKING:
+    from heat_sim.distill.calibration import Calibration
+    from heat_sim.distill.progress import Progress, ProgressEvent
+    from heat_sim.distill.tasks import TextTask
+    from heat_sim.distill.teacher import Teacher
+
+EMBEDDED_MODEL = "minilm-l6"
+EMBEDDED_DATA = "movie-snippets"
+
+AddBar = Callable[[str, int], Tick]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """The dense model on its task.
+
+    Attributes:
+        model: Name of the network, for tables and file names.
+        task: Texts, labels, splits.
+        teacher: The fine-tuned dense model.
+        calibration: Its weights and the second moments of their inputs.
+    """
+
+    model: str
+    task: TextTask
+    teacher: Teacher
+    calibration: Calibration
+
+
+def require_torch() -> None:
+    """Raise unless the packages of the extra are there."""
+    missing = [name for name in ("torch", "transformers", "safetensors") if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            describe("accuracy on real data", "packages are missing", got=f"no {', '.join(missing)}",
+                     expected="the extra distill", remedy="Install it: pip install 'heat_sim[distill]'.")
+        )  # fmt: skip
+
+
+def prepare_bench(model: str, data: str, *, epochs: int, seed: int, add_bar: AddBar) -> Bench:
+    """Return model, task, teacher and calibration, fetching and fine-tuning what is not cached.
+
+    Args:
+        model: Folder, or the embedded one's name.
+        data: File, or the embedded one's name.
+        epochs: Of fine-tuning.
+        seed: Of fine-tuning.
+        add_bar: Adds a progress bar.
+    """
+    require_torch()
+    from heat_sim.distill.calibrate import prepare_calibration
+    from heat_sim.distill.settings import FineTuneSettings
+    from heat_sim.distill.sources import MINILM, fetch
+    from heat_sim.distill.tasks import load_embedded_task, load_text_task
+    from heat_sim.distill.teacher import prepare_teacher
+
+    progress = stage_bars(add_bar)
+    folder = fetch(MINILM) if model == EMBEDDED_MODEL else Path(model)
+    task = load_embedded_task() if data == EMBEDDED_DATA else load_text_task(Path(data))
+    teacher = prepare_teacher(folder, task, settings=FineTuneSettings(epochs=epochs, seed=seed), progress=progress)
+    return Bench(
+        model=EMBEDDED_MODEL if model == EMBEDDED_MODEL else folder.resolve().name,
+        task=task,
+        teacher=teacher,
+        calibration=prepare_calibration(teacher, task, progress=progress),
+    )
+
+
+def stage_bars(add_bar: AddBar) -> Progress:
+    """Return a callback that draws one bar per stage."""
+    ticks: dict[str, Tick] = {}
+
+    def show(event: ProgressEvent) -> None:
+        if event.stage not in ticks:
+            ticks[event.stage] = add_bar(event.stage, event.steps)
+        ticks[event.stage](event.step, "" if event.loss is None else f"loss {event.loss:.3f}")
+
+    return show

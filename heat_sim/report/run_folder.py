@@ -1,0 +1,119 @@
+"""The folder of a run: front as tables and plot, one file per design, manifest."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from heat_sim.codesign.front import FrontRow
+from heat_sim.errors import SpecError, describe
+from heat_sim.report.files import write_text
+from heat_sim.report.front_table import FRONT_COLUMNS
+from heat_sim.report.plots import plot_front
+from heat_sim.report.tables import to_latex, to_markdown
+from heat_sim.tensorize.design import Design, dump_design
+
+RESULT_FILES = ("front.csv", "front.md", "front.tex", "front.png", "front.pdf", "manifest.json")
+
+
+def new_run_folder(target: Path | None, *, name: str) -> Path:
+    """Return a new, empty folder: the given one, or results/<name> with the first free number behind it.
+
+    Raises:
+        SpecError: The given folder holds something already.
+    """
+    if target is not None:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise SpecError(
+                describe("--out", "the folder is not empty", got=target, expected="a new or empty folder",
+                         remedy="Choose another one; results are never overwritten.")
+            )  # fmt: skip
+        target.mkdir(parents=True, exist_ok=True)
+        return target
+    for number in itertools.count(1):
+        folder = Path("results") / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
+
+
+def write_front(folder: Path, rows: Sequence[FrontRow]) -> None:
+    """Write front.csv (every field, SI units and plain fractions), front.md, front.tex, front.png and front.pdf."""
+    names = [field.name for field in fields(FrontRow)]
+    lines = [",".join(names)]
+    for row in rows:
+        values = (getattr(row, name) for name in names)
+        lines.append(",".join("" if value is None else str(value) for value in values))
+    write_text(folder / "front.csv", "\n".join(lines) + "\n")
+    write_text(folder / "front.md", to_markdown(rows, FRONT_COLUMNS))
+    write_text(folder / "front.tex", to_latex(rows, FRONT_COLUMNS))
+    plot_front(rows, folder / "front.png")
+    plot_front(rows, folder / "front.pdf")
+
+
+def read_front(folder: Path) -> tuple[FrontRow, ...]:
+    """Return the rows of front.csv.
+
+    Raises:
+        SpecError: There is no such file, or it is not one of ours.
+    """
+    path = folder / "front.csv"
+    readers = {"design": str, "cycles": int, "parameters": int, "encoder_parameters": int}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return tuple(
+                FrontRow(**{
+                    name: readers.get(name, float)(value) if value or name == "design" else None
+                    for name, value in record.items()
+                })
+                for record in csv.DictReader(file)
+            )  # fmt: skip
+    except (OSError, TypeError, ValueError, AttributeError) as error:
+        raise SpecError(
+            describe(str(path), "not the front of a run", got=error, expected="a file that codesign wrote",
+                     remedy="Give the folder of a run.")
+        ) from None  # fmt: skip
+
+
+def write_designs(folder: Path, designs: Sequence[Design]) -> None:
+    """Write one file per design below designs/."""
+    (folder / "designs").mkdir(exist_ok=True)
+    for design in designs:
+        write_text(design_path(folder, design.id), dump_design(design))
+
+
+def design_path(folder: Path, design_id: str) -> Path:
+    """Return where the file of a design is."""
+    return folder / "designs" / f"{design_id}.yaml"
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write manifest.json."""
+    write_text(folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a run.
+
+    Raises:
+        SpecError: There is none, or it is not one of ours.
+    """
+    path = folder / "manifest.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data["arguments"], dict) or not isinstance(data["seed"], int):
+            raise TypeError("no arguments or no seed")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SpecError(
+            describe(str(path), "not the manifest of a run", got=error, expected="a file that codesign wrote",
+                     remedy="Give the folder of a run.")
+        ) from None  # fmt: skip
+    return dict(data)
