@@ -81,9 +81,6 @@ def load_architecture(path: str | Path, *, ert: str | Path | None = None) -> Arc
         draft = read_architecture_v4(section, variables=read_variables(sections.get("variables")))
     if not draft.levels:
         section.refuse("no storage", got="none", expected="at least the main memory", remedy="Add a DRAM.")
-    names = [*(storage.level.name for storage in draft.levels), *([draft.compute[0]] if draft.compute else [])]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        section.refuse("name used twice", got=", ".join(repeated), expected="unique names", remedy="Rename one.")
     tables = read_energy_tables(energies) if energies is not None else {}
     levels, compute_energy_pj = _with_energies(draft, tables) if energies is not None else ((), 0.0)
     top.raise_problems()

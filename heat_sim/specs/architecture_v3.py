@@ -7,6 +7,7 @@ is the quotient of its child's mesh and its own.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from heat_sim.specs.cursor import Cursor, parse_number
@@ -65,6 +66,9 @@ def read_architecture_v3(section: Cursor) -> ArchitectureDraft:
             expected="a last local entry whose class has mac or compute in it",
             remedy="Add it.",
         )
+    names = [*(storage.level.name for storage in draft.levels), *(draft.compute or ())[:1]]
+    if repeated := sorted(str(name) for name, count in Counter(names).items() if count > 1):
+        section.refuse("name used twice", got=", ".join(repeated), expected="unique names", remedy="Rename one.")
     _derive_fanouts(draft, meshes)
     return draft
 

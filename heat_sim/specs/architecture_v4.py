@@ -168,7 +168,7 @@ class _Walk:
             node.refuse("name used twice", got=node.name, expected=f"unique names; line {self.lines[node.name]} has it",
                         remedy="Rename one.")  # fmt: skip
         self.lines.setdefault(node.name, node.node.line)
-        own = self._attributes(entries.get("attributes"), node)
+        own, complete = self._attributes(entries.get("attributes"), node)
         if not component:
             self._hand_down(own)
         constraints = (
@@ -179,7 +179,12 @@ class _Walk:
             self._constrain_mesh(constraints["spatial"], holder)
         class_name = (entries["class"].word() if "class" in entries else None) or ""
         if is_storage(class_name):
-            self._storage(node, class_name=class_name, own=own, constraints=constraints)
+            if complete:
+                self._storage(node, class_name, own)
+            else:
+                # What else seems wrong may only follow from what could not be read.
+                self.draft.levels.append(StorageDraft(level=StorageLevel(name=node.name), cluster_size=1, at=node))
+            self._constrain(node.name, constraints)
             return
         for key in ("temporal", "dataspace"):
             if key in constraints:
@@ -191,11 +196,11 @@ class _Walk:
             entries["class"].refuse("unknown class", expected="a name with DRAM, SRAM, regfile, smartbuffer, storage, "
                                     "mac or compute in it", remedy="Correct the class.")  # fmt: skip
 
-    def _attributes(self, section: Cursor | None, node: Cursor) -> dict[str, Attribute]:
-        """Evaluate the node's own attributes; each may use those above it."""
+    def _attributes(self, section: Cursor | None, node: Cursor) -> tuple[dict[str, Attribute], bool]:
+        """Evaluate the node's own attributes, each with those above it; say whether all have a value."""
         own: dict[str, Attribute] = {}
         if section is None:
-            return own
+            return own, True
         entries = section.table()
         self.draft.warnings += check_names(entries)
         scope = dict(self.scope)
@@ -203,7 +208,7 @@ class _Walk:
             if key not in REFUSED and (attribute := read_value(at, scope=scope)) is not None:
                 own[key] = attribute
                 scope[key] = self.scope[f"{node.name}.attributes.{key}"] = attribute.value
-        return own
+        return own, all(key in own or key in REFUSED for key in entries)
 
     def _hand_down(self, own: dict[str, Attribute]) -> None:
         for key, attribute in own.items():
@@ -264,9 +269,7 @@ class _Walk:
         else:
             self.draft.constraints[holder] = add_spatial(self.draft.constraints.get(holder, LevelConstraints()), at)
 
-    def _storage(
-        self, node: Cursor, *, class_name: str, own: dict[str, Attribute], constraints: dict[str, Cursor]
-    ) -> None:
+    def _storage(self, node: Cursor, class_name: str, own: dict[str, Attribute]) -> None:
         if "datawidth" not in own:
             node.refuse(
                 "storage without datawidth",
@@ -287,10 +290,12 @@ class _Walk:
                 remedy="Correct one.",
             )
         self.draft.levels.append(storage)
+
+    def _constrain(self, name: str, constraints: dict[str, Cursor]) -> None:
         found = LevelConstraints()
         if "temporal" in constraints:
             found = add_temporal(found, constraints["temporal"])
         if "dataspace" in constraints:
             found = add_dataspaces(found, constraints["dataspace"])
         if found != LevelConstraints():
-            self.draft.constraints[node.name] = found
+            self.draft.constraints[name] = found

@@ -76,8 +76,7 @@ def _energies(actions: tuple[Cursor, ...], component: str) -> dict[str, float]:
         if action is None or "energy" not in entry:
             continue
         energy = entry["energy"].renamed(f"ERT {component}.{action}").number(minimum=0)
-        if energy is not None:
-            energies[action] = max(energy, energies.get(action, 0.0))
+        energies[action] = max(energy or 0.0, energies.get(action, 0.0))
     return energies
 
 

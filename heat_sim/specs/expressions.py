@@ -69,7 +69,7 @@ def _value(node: ast.expr, scope: Mapping[str, Value], depth: int) -> Value:
     if isinstance(node, ast.Name | ast.Attribute):
         name = _dotted(node)
         if name not in scope:
-            raise SpecError(f"name {name} is not in scope{suggest(name, scope) or '.'}")
+            raise SpecError(f"name {name} is not in scope.{suggest(name, scope)}")
         return scope[name]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
         operand = _number(node.operand, scope, depth)
