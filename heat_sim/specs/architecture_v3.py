@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from heat_sim.specs.cursor import Cursor, parse_number
-from heat_sim.specs.draft import ArchitectureDraft
+from heat_sim.specs.draft import ArchitectureDraft, clock_of
 from heat_sim.specs.storage import (
     REFUSED,
     Attribute,
@@ -105,7 +105,7 @@ def _check_node_attributes(section: Cursor, draft: ArchitectureDraft) -> None:
     for key, at in section.table().items():
         if key == "global_cycle_seconds":
             if seconds := at.number(minimum=0):
-                draft.clock_hz = 1 / seconds
+                draft.clock_hz = clock_of(seconds)
         elif key != "technology":
             at.refuse("attribute of a tree node", got=key, expected="technology or global_cycle_seconds",
                       remedy="Write it on the storage itself.")  # fmt: skip
@@ -131,6 +131,10 @@ def _read_local(item: Cursor, instances: int, draft: ArchitectureDraft) -> _Mesh
         if {"datawidth", "word_bits"} <= set(attributes):
             node.refuse("the word width is given twice", got="datawidth and word_bits", expected="one of them",
                         remedy="Delete one.")  # fmt: skip
+        if "width" in attributes and "block_size" not in attributes:
+            attributes["width"].at.refuse("width without block_size",
+                                          expected="both, since releases read it differently",
+                                          remedy="Add block_size, the words of one access.")  # fmt: skip
         storage = draft_storage(name, class_name=class_name, attributes=attributes, at=node)
         if (instances * count) % storage.cluster_size:
             node.refuse("instances do not fill whole rows", got=f"{instances * count} instances",

@@ -15,7 +15,7 @@ from heat_sim.errors import SpecError
 from heat_sim.mapping import LevelConstraints
 from heat_sim.specs.constraints import add_dataspaces, add_spatial, add_temporal
 from heat_sim.specs.cursor import MAX_INTEGER, Cursor, parse_number
-from heat_sim.specs.draft import ArchitectureDraft
+from heat_sim.specs.draft import ArchitectureDraft, clock_of
 from heat_sim.specs.expressions import Value, evaluate_expression
 from heat_sim.specs.storage import (
     READ,
@@ -222,7 +222,7 @@ class _Walk:
             if isinstance(seconds.value, bool) or not isinstance(seconds.value, int | float) or not seconds.value > 0:
                 seconds.at.refuse("not a cycle time", expected="seconds > 0", remedy="Correct it.")
             else:
-                self.draft.clock_hz = 1 / seconds.value
+                self.draft.clock_hz = clock_of(seconds.value)
 
     def _mesh(self, section: Cursor, node: Cursor) -> str | None:
         """Make the mesh the fan-out of the storage before it; return the level that has it, None for 1 x 1."""

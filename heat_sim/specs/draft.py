@@ -30,3 +30,12 @@ class ArchitectureDraft:
     compute: tuple[str, Cursor] | None = None
     clock_hz: float | None = None
     warnings: list[str] = field(default_factory=list)
+
+
+def clock_of(cycle_seconds: float) -> float:
+    """Return the cycles per second; rounded to 12 digits, for 1 / 1e-9 is not 1e9 in binary.
+
+    >>> clock_of(1e-9)
+    1000000000.0
+    """
+    return float(f"{1 / cycle_seconds:.12g}")

@@ -16,7 +16,8 @@ ERT:
   - name: GLB
     actions: [{name: read, energy: 6}, {name: write, energy: 7}]
   - name: RF
-    actions: [{name: read, energy: 0.5}, {name: write, energy: 0.75}, {name: update, energy: 1}, {name: leak, energy: 2}]
+    actions: [{name: read, energy: 0.5}, {name: write, energy: 0.75}, {name: update, energy: 1},
+      {name: leak, energy: 2}]
   - name: MAC
     actions: [{name: compute, energy: 1.25}]
 """

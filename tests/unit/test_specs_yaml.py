@@ -41,7 +41,10 @@ def test_merged_keys_yield_to_own_keys() -> None:
     [
         ("a: 1\nb: 2\na: 3\n", r"^f:3 a: key given twice .*the first is in line 1"),
         ("x: {a: 1, a: 2}\n", r"f:1 a: key given twice"),
-        ("a: !!python/object/apply:os.system ['true']\n", r"f:1: tag is not read \(got !!python/object/apply:os.system"),
+        (
+            "a: !!python/object/apply:os.system ['true']\n",
+            r"f:1: tag is not read \(got !!python/object/apply:os.system",
+        ),
         ("a: !include other.yaml\n", r"f:1: tag is not read .*Paste the included text"),
         ("- !component {}\n", r"tag is not read \(got !component, expected none, or one of !Component"),
         ("a: !!binary aGk=\n", r"tag is not read \(got !!binary"),
@@ -118,7 +121,8 @@ def test_hostile_mappings_and_problems_are_refused_quickly(tmp_path: Path) -> No
     factors = written(tmp_path, f"mapping: [{{target: DRAM, type: temporal, factors: {'M=2 ' * 50_000}+}}]", "n.yaml")
     names = ", ".join(f"name_{i}: 1" for i in range(3000))
     coefficients = ", ".join(f"{{name: nome_{i}, default: 1}}" for i in range(2000))
-    problem = written(tmp_path, f"problem: {{shape: {{dimensions: [M], coefficients: [{coefficients}], data_spaces: []}}, "
+    problem = written(tmp_path,
+                      f"problem: {{shape: {{dimensions: [M], coefficients: [{coefficients}], data_spaces: []}}, "
                       f"instance: {{{names}}}}}", "p.yaml")  # fmt: skip
     start = time.perf_counter()
     with pytest.raises(SpecError, match="a dimension appears twice"):
@@ -130,7 +134,9 @@ def test_hostile_mappings_and_problems_are_refused_quickly(tmp_path: Path) -> No
     assert time.perf_counter() - start < 10
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1_024", "010", "4K", "1e999", "0x", "nan", "inf", "9" * 41, "1.2.3", "--1"])
+@pytest.mark.parametrize(
+    "text", ["", "abc", "1_024", "010", "4K", "1e999", "0x", "nan", "inf", "9" * 41, "1.2.3", "--1"]
+)
 def test_what_is_no_number(text: str) -> None:
     assert parse_number(text) is None
 
