@@ -163,6 +163,23 @@ def test_bypass_passes_through_and_keeps_multicast_but_not_reuse() -> None:
     assert counts["DRAM", "A"].reads == 4 * K  # GLB holds a column of A, each word once
 
 
+def test_with_everything_inside_bypassed_a_level_serves_the_units_in_every_cycle() -> None:
+    nest = Mapping(
+        levels=(
+            LevelMapping(level="DRAM", temporal=for_(k=K), keep=ALL),
+            LevelMapping(level="GLB", temporal=for_(m=M), spatial=along_x(n=N), keep=frozenset("AZ")),
+            LevelMapping(level="RF", keep=frozenset("A")),
+        )
+    )
+    counts = walk(matmul(), machine("DRAM", "GLB", "RF"), nest).counts
+    assert counts["DRAM", "B"] == Counts(
+        K * M * N,  # a word per unit and cycle, although m does not touch B
+        0,
+        0,
+    )
+    assert counts["GLB", "Z"] == Counts((K - 1) * M * N, 0, K * M * N)  # straight from the units, and it stays
+
+
 def test_the_outermost_keeping_level_is_never_filled() -> None:
     nest = Mapping(
         levels=(
