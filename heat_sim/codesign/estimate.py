@@ -6,7 +6,7 @@ They are estimates; how well they rank designs is measured on real tasks and sai
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from heat_sim.errors import SpecError, describe
 from heat_sim.tensorize.error import relative_error
 from heat_sim.tensorize.factorization import Factorization
+from heat_sim.tensorize.formats import FORMATS
 from heat_sim.tensorize.low_rank import rank_errors
 from heat_sim.tensorize.projection import project, reconstruct
+from heat_sim.tensorize.tensorization import Tensorization
 
 
 class LossEstimate(Protocol):
@@ -31,8 +33,9 @@ class ActivationError:
     """Mean over the matrices of ``||(W - W') C^(1/2)||_F / ||W C^(1/2)||_F``: 0 is exact, 1 is all lost.
 
     C is the second moment of the matrix's input on calibration text. Low-rank errors are those of the
-    best projection; other formats are projected without regard to C and judged with it, which is an
-    upper bound of what the activation-aware projection of the chosen designs reaches.
+    best projection. Other formats are projected once, at full rank and without regard to C; smaller
+    ranks take the leading parts of those cores and are judged with C. That is an upper bound of what
+    the activation-aware projection of a chosen design reaches, at a small part of its time.
 
     Attributes:
         weights: Matrix name to W, (out_features, in_features).
@@ -43,6 +46,7 @@ class ActivationError:
     second_moments: Mapping[str, NDArray[np.float64]]
     _errors: dict[tuple[str, Factorization], float] = field(default_factory=dict)
     _by_rank: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    _full: dict[tuple[str, str, Tensorization], tuple[NDArray[np.float64], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if missing := sorted(set(self.weights) - set(self.second_moments)):
@@ -74,5 +78,12 @@ class ActivationError:
             if name not in self._by_rank:
                 self._by_rank[name] = rank_errors(weight, second_moment=moment)
             return float(self._by_rank[name][factorization.ranks[0] - 1])
-        approximation = reconstruct(project(weight, factorization), factorization)
-        return relative_error(weight, approximation, second_moment=moment)
+        key = (name, factorization.format, factorization.tensorization)
+        if key not in self._full:
+            limits = FORMATS[factorization.format].max_ranks(factorization.tensorization)
+            self._full[key] = project(weight, replace(factorization, ranks=limits))
+        leading = [
+            core[tuple(map(slice, shape))]
+            for core, shape in zip(self._full[key], factorization.core_shapes, strict=True)
+        ]
+        return relative_error(weight, reconstruct(leading, factorization), second_moment=moment)
