@@ -18,9 +18,11 @@ from heat_sim.tensorize.tensorization import Tensorization
 Array = NDArray[np.float64]
 
 SWEEPS = 2
-STEPS_PER_CORE = 6
+STEPS_PER_CORE = 3
 FLOOR = 1e-6
 """Of the largest eigenvalue of a mode's second moment: conditions the change of coordinates, changes no optimum."""
+ROUNDING = 1e-20
+"""A squared error this small beside the squared weight is no error: nothing is left to gain."""
 
 
 def tt_svd(weight: Array, tensorization: Tensorization, *, ranks: tuple[int, ...]) -> list[Array]:
@@ -64,9 +66,8 @@ def improve(
     """Return a train whose weighted error ``||(W - W') C^(1/2)||_F`` is at most the given one's.
 
     Alternating least squares (Holtz, Rohwedder and Schneider 2012): the error is quadratic in each core,
-    and a few steps of conjugate gradients on that quadratic never increase it. The work is done in coordinates
-    in which the second moment of each single input mode is the identity: if C is the Kronecker
-    product of those moments, one TT-SVD there is the answer, so the better of it and the given train is the start.
+    and each step of conjugate gradients on that quadratic lowers it. The steps are taken in coordinates in
+    which the second moment of every single input mode is the identity, where they converge faster.
 
     Args:
         train: Where to start, with usable ranks.
@@ -75,67 +76,80 @@ def improve(
         second_moment: C, (in_features, in_features), symmetric.
     """
     roots, inverse_roots = _mode_roots(second_moment, tensorization.in_modes)
-    root, inverse_root = _kronecker(roots), _kronecker(inverse_roots)
-    target = weight @ root
-    metric = inverse_root @ second_moment @ inverse_root
-    ranks = (1, *(core.shape[3] for core in train))
-    starts = [_change_modes(train, roots), tt_svd(target, tensorization, ranks=ranks)]
-    errors = [weighted_square(target - matrix_of(start, tensorization), metric) for start in starts]
-    best, error = min(zip(starts, errors, strict=True), key=lambda pair: pair[1])
+    target = _along_modes(weight, roots)
+    metric = _along_modes(_along_modes(second_moment, inverse_roots).T, inverse_roots)
+    best = _change_modes(train, roots)
+    error = first_error = weighted_square(target - matrix_of(best, tensorization), metric)
+    if error <= ROUNDING * weighted_square(target, metric):
+        return list(train)
     for _ in range(SWEEPS):
-        swept = _sweep(best, target, metric)
+        swept = _sweep(best, target, tensorization=tensorization, metric=metric)
         after = weighted_square(target - matrix_of(swept, tensorization), metric)
-        if after >= error:  # rounding: nothing is left to gain
+        if after >= error:
             break
         best, error = swept, after
-    return _change_modes(best, inverse_roots) if error < errors[0] else list(train)
+    return _change_modes(best, inverse_roots) if error < first_error else list(train)
 
 
-def _sweep(train: Sequence[Array], target: Array, metric: Array) -> list[Array]:
-    """Return the train after one pass to the right and one back, each core improved with the others orthonormal."""
+def balance(train: Sequence[Array]) -> list[Array]:
+    """Return the same matrix as a train whose neighbours, at every rank between them, have slices of equal norm.
+
+    The decompositions leave all the size in one core; equal sizes train and quantise better. Zero slices stay.
+    """
     cores = list(train)
-    last = len(cores) - 1
-    for k in range(last, 0, -1):
-        _push_left(cores, k)
-    product = target @ metric  # (out_features, in_features)
-    for k in range(last):
-        cores[k] = _improve_core(cores, k, product=product, metric=metric)
-        _push_right(cores, k)
-    for k in range(last, 0, -1):
-        cores[k] = _improve_core(cores, k, product=product, metric=metric)
-        _push_left(cores, k)
-    cores[0] = _improve_core(cores, 0, product=product, metric=metric)
+    for k in range(len(cores) - 1, 0, -1):
+        before, after = (cores[k - 1] ** 2).sum((0, 1, 2)), (cores[k] ** 2).sum((1, 2, 3))  # (r_k,)
+        scale = np.where(before * after > 0, after / np.where(before > 0, before, 1.0), 1.0) ** 0.25
+        cores[k - 1] = cores[k - 1] * scale
+        cores[k] = cores[k] / scale[:, None, None, None]
     return cores
 
 
-def _improve_core(cores: Sequence[Array], k: int, *, product: Array, metric: Array) -> Array:
-    """Return core k after some conjugate gradient steps on its own least-squares problem.
+def _sweep(train: Sequence[Array], target: Array, *, tensorization: Tensorization, metric: Array) -> list[Array]:
+    """Return the train after one pass to the right and one back, each core improved with the others orthonormal."""
+    cores = list(train)
+    last = len(cores) - 1
+    gap = (target - matrix_of(cores, tensorization)) @ metric  # (out_features, in_features)
+    for k in range(last, 0, -1):
+        _push_left(cores, k)
+    for k in range(last):
+        gap = _improve_core(cores, k, gap=gap, metric=metric)
+        _push_right(cores, k)
+    for k in range(last, -1, -1):
+        gap = _improve_core(cores, k, gap=gap, metric=metric)
+        if k > 0:
+            _push_left(cores, k)
+    return cores
+
+
+def _improve_core(cores: list[Array], k: int, *, gap: Array, metric: Array) -> Array:
+    """Replace core k after some conjugate gradient steps on its own least-squares problem; return the new gap.
 
     Args:
-        cores: The train.
+        cores: The train, all cores but k orthonormal towards it.
         k: Which core.
-        product: Target times metric, (out_features, in_features).
+        gap: (Target - matrix of the train) times metric, (out_features, in_features).
         metric: (in_features, in_features).
     """
     left, right = _join_left(cores[:k]), _join_right(cores[k + 1 :])
-    core = cores[k].copy()
-    residual = _extract(product - _insert(core, left, right) @ metric, core.shape, left=left, right=right)
+    core = cores[k]
+    residual = _extract(gap, core.shape, left=left, right=right)
     direction = residual
     square = float(np.vdot(residual, residual))
-    enough = 1e-20 * square
     for _ in range(STEPS_PER_CORE):
-        if square <= enough:
-            break
-        image = _extract(_insert(direction, left, right) @ metric, core.shape, left=left, right=right)
+        moved = _insert(direction, left, right) @ metric
+        image = _extract(moved, core.shape, left=left, right=right)
         curvature = float(np.vdot(direction, image))
-        if curvature <= 0.0:  # only a direction that no activation reaches
+        if curvature <= 0.0:  # nothing to gain, or only where no activation reaches
             break
         step = square / curvature
-        core += step * direction
+        core = core + step * direction
+        gap = gap - step * moved
         residual = residual - step * image
         square, before = float(np.vdot(residual, residual)), square
         direction = residual + (square / before) * direction
-    return core
+    cores[k] = core
+    return gap
 
 
 def _insert(core: Array, left: Array, right: Array) -> Array:
@@ -200,12 +214,12 @@ def _change_modes(train: Sequence[Array], matrices: Sequence[Array]) -> list[Arr
     return [np.einsum("aoib,ij->aojb", core, matrix) for core, matrix in zip(train, matrices, strict=True)]
 
 
-def _kronecker(matrices: Sequence[Array]) -> Array:
-    """Return the Kronecker product, (product of the sizes, the same)."""
-    product = np.ones((1, 1))
+def _along_modes(rows: Array, matrices: Sequence[Array]) -> Array:
+    """Return the rows, (any, in_features), with every input mode multiplied by its symmetric matrix."""
+    tensor = rows.reshape(len(rows), *(len(matrix) for matrix in matrices))
     for matrix in matrices:
-        product = np.asarray(np.kron(product, matrix), dtype=np.float64)
-    return product
+        tensor = np.tensordot(tensor, matrix, (1, 0))  # takes the first mode away, appends its product at the end
+    return tensor.reshape(rows.shape)
 
 
 def _mode_roots(second_moment: Array, in_modes: tuple[int, ...]) -> tuple[list[Array], list[Array]]:

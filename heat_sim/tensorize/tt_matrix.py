@@ -64,7 +64,7 @@ def project(
         train = tensor_train.improve(train, weight, tensorization=tensorization, second_moment=second_moment)
     padded = [
         np.pad(core, [(0, ranks[k] - core.shape[0]), (0, 0), (0, 0), (0, ranks[k + 1] - core.shape[3])])
-        for k, core in enumerate(train)
+        for k, core in enumerate(tensor_train.balance(train))
     ]
     specs = core_specs(tensorization, ranks)
     return tuple(core.reshape(spec.shape) for core, spec in zip(padded, specs, strict=True))
