@@ -56,6 +56,14 @@ def encode(
         split: Which rows.
         max_length: Tokens a text is cut to, special tokens included.
         max_rows: How many rows; None for all.
+
+    >>> from transformers import BertTokenizerFast
+    >>> from heat_sim.distill.tasks import make_task
+    >>> words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "day")
+    >>> tokenizer = BertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
+    >>> task = make_task("parity", [(f"day {n}", str(n % 2)) for n in range(10)])
+    >>> encode(tokenizer, task, split="dev", max_length=8).tokens  # [CLS] day <unknown number> [SEP]
+    ((2, 4, 1, 3),)
     """
     rows = task.rows(split)[:max_rows]
     tokens = tokenizer([task.texts[row] for row in rows], truncation=True, max_length=max_length)["input_ids"]

@@ -41,7 +41,13 @@ def encoder_linears(model: Any) -> dict[str, nn.Linear]:
 
 
 def weight_matrices(model: Any) -> dict[str, NDArray[np.float32]]:
-    """Return a copy of every encoder weight matrix, (out_features, in_features) float32, by name."""
+    """Return a copy of every encoder weight matrix, (out_features, in_features) float32, by name.
+
+    >>> from transformers import BertConfig, BertForSequenceClassification
+    >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=9)
+    >>> weight_matrices(BertForSequenceClassification(tiny))["encoder.layer.0.intermediate.dense"].shape
+    (16, 8)
+    """
     return {
         name: linear.weight.detach().to(torch.float32).numpy().copy() for name, linear in encoder_linears(model).items()
     }
@@ -59,6 +65,13 @@ def second_moments(
         model: A classifier of transformers; it is in the mode in which it came when this returns.
         batches: The calibration text.
         progress: Told about the stage `calibrate` after each batch.
+
+    >>> from transformers import BertConfig, BertForSequenceClassification
+    >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=9)
+    >>> one = torch.ones(3, 4, dtype=torch.int64)
+    >>> batches = [Batch(input_ids=one, attention_mask=one, labels=one[:, 0])]
+    >>> second_moments(BertForSequenceClassification(tiny), batches)["encoder.layer.0.output.dense"].shape
+    (16, 16)
     """
     linears = encoder_linears(model)
     sums: dict[str, NDArray[np.float64]] = {}
@@ -105,6 +118,9 @@ def prepare_calibration(
         task: Its task.
         sentences: How many training rows to run.
         progress: Told about the stage `calibrate`.
+
+    >>> prepare_calibration(teacher, task).second_moments["encoder.layer.0.output.dense"].shape  # doctest: +SKIP
+    (1536, 1536)
     """
     path = calibration_path(teacher.folder, sentences=sentences)
     if not path.is_file():

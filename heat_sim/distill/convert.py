@@ -16,6 +16,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from heat_sim.distill.cache import published
 from heat_sim.distill.calibrate import encoder_linears
 from heat_sim.distill.layers import FactorizedLinear
+from heat_sim.distill.loop import seeded_torch
+from heat_sim.distill.pretrained import one_message
 from heat_sim.errors import SpecError, describe
 from heat_sim.tensorize import project
 from heat_sim.tensorize.design import Design, dump_design, load_design
@@ -65,6 +67,18 @@ def project_design(
 
     Raises:
         SpecError: The design's matrices are not the model's, by name or by size.
+
+    >>> from transformers import BertConfig, BertForSequenceClassification
+    >>> from heat_sim.tensorize import Factorization, LayerDesign, Tensorization
+    >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=9)
+    >>> model = BertForSequenceClassification(tiny)
+    >>> square = Tensorization(out_modes=(8,), in_modes=(8,))
+    >>> rank_1 = Factorization(format="low-rank", tensorization=square, ranks=(1,))
+    >>> layer = LayerDesign(factorization=rank_1, tree=(("X", "G2"), "G1"))
+    >>> layers = tuple((name, layer) for name in encoder_linears(model))
+    >>> design = Design(id="d1", model="tiny", tokens=16, architecture="simba_l", layers=layers)
+    >>> model.num_parameters() - project_design(model, design).num_parameters()  # 6 matrices: 8 * 8 -> 8 + 8
+    288
     """
     _check_fit(model, design)
     linears = encoder_linears(model)
@@ -88,6 +102,8 @@ def save_student(student: Any, design: Design, folder: Path) -> None:
 
     Raises:
         SpecError: The folder is there already.
+
+    >>> save_student(student, design, Path("results/run/students/d03"))  # doctest: +SKIP
     """
     if folder.exists():
         raise SpecError(
@@ -109,14 +125,18 @@ def load_student(folder: Path) -> tuple[Any, Design]:
     """Return the student, in evaluation mode, and its design, as `save_student` wrote them.
 
     Raises:
-        SpecError: The design does not fit the model of the folder.
+        HeatError: The folder holds no student, or its design does not fit its model.
+
+    >>> student, design = load_student(Path("results/run/students/d03"))  # doctest: +SKIP
     """
-    design = load_design(folder / _DESIGN)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    dense = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
-    empty = {name: [np.zeros(s, np.float32) for s in layer.factorization.core_shapes] for name, layer in design.layers}
-    student = factorize(dense, design, cores=empty)
-    student.load_state_dict(load_file(folder / _WEIGHTS))
+    with one_message(folder, "its student"):
+        design = load_design(folder / _DESIGN)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        with seeded_torch(0):  # the weights drawn here are overwritten; the caller's generator is not touched
+            dense = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
+        empty = {name: [np.zeros(s) for s in layer.factorization.core_shapes] for name, layer in design.layers}
+        student = factorize(dense, design, cores=empty)
+        student.load_state_dict(load_file(folder / _WEIGHTS))
     return student.eval(), design
 
 

@@ -16,6 +16,8 @@ from heat_sim.distill.cache import file_sha256
 from heat_sim.errors import HeatError, describe
 
 _MADE_OF = ("*.json", "*.safetensors", "*.txt", "*.model")
+_SHOWN = 200
+"""Characters shown of a reason: a checkpoint that does not fit names every tensor."""
 
 
 def load_classifier(folder: Path, *, classes: tuple[str, ...]) -> Any:
@@ -29,7 +31,7 @@ def load_classifier(folder: Path, *, classes: tuple[str, ...]) -> Any:
         HeatError: The folder holds no model.
     """
     _model_files(folder)
-    with _one_message(folder, "its model"):
+    with one_message(folder, "its model"):
         return AutoModelForSequenceClassification.from_pretrained(
             folder,
             num_labels=len(classes),
@@ -47,7 +49,7 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         HeatError: The folder holds no tokenizer.
     """
-    with _one_message(folder, "its tokenizer"):
+    with one_message(folder, "its tokenizer"):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
@@ -81,19 +83,30 @@ def quiet_transformers() -> Iterator[None]:
 
 
 @contextmanager
-def _one_message(folder: Path, what: str) -> Iterator[None]:
-    """Silence transformers; turn what it raises on a broken folder into one message."""
+def one_message(folder: Path, what: str) -> Iterator[None]:
+    """Silence transformers inside the block, and turn what it raises on a broken folder into one message.
+
+    Raises:
+        HeatError: Folder and part of it, with the beginning of the reason.
+
+    >>> with one_message(Path("d03"), "its student"):
+    ...     raise OSError("no config.json")
+    Traceback (most recent call last):
+    heat_sim.errors.HeatError: d03: cannot load its student (got no config.json, expected ...
+    """
     try:
         with quiet_transformers():  # it would report a missing head, which is the intention
             yield
+    except HeatError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as problem:
         raise HeatError(
             describe(
                 str(folder),
-                f"transformers cannot load {what}",
-                got=str(problem).splitlines()[0] if str(problem) else type(problem).__name__,
-                expected="a folder written by save_pretrained, tokenizer included",
-                remedy="Save model and tokenizer into it again.",
+                f"cannot load {what}",
+                got=" ".join(str(problem).split())[:_SHOWN] or type(problem).__name__,
+                expected="a folder as save_pretrained or save_student writes it",
+                remedy="Write it again.",
             )
         ) from None
 

@@ -70,6 +70,9 @@ def prepare_teacher(
 
     Raises:
         HeatError: The folder holds no model, or training diverged.
+
+    >>> prepare_teacher(fetch(MINILM), load_embedded_task()).test_accuracy  # doctest: +SKIP
+    0.854
     """
     settings = settings or FineTuneSettings()
     key = content_key(

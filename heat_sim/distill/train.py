@@ -56,6 +56,8 @@ def distill(
 
     Raises:
         HeatError: Training diverged.
+
+    >>> distill(teacher, project_design(teacher.model, design), task).student  # doctest: +SKIP
     """
     settings = settings or DistillSettings()
     rows = encode(teacher.tokenizer, task, split="train", max_length=settings.max_length, max_rows=settings.max_rows)

@@ -24,7 +24,7 @@ from heat_sim.distill.teacher import Teacher, prepare_teacher  # noqa: E402
 from heat_sim.distill.train import DistillResult, distill  # noqa: E402
 from heat_sim.errors import HeatError, SpecError  # noqa: E402
 from heat_sim.tensorize.contraction import mac_optimal_tree  # noqa: E402
-from heat_sim.tensorize.design import Design, LayerDesign  # noqa: E402
+from heat_sim.tensorize.design import Design, LayerDesign, dump_design  # noqa: E402
 from heat_sim.tensorize.factorization import Factorization  # noqa: E402
 from heat_sim.tensorize.formats import FORMATS  # noqa: E402
 from heat_sim.tensorize.tensorization import Tensorization  # noqa: E402
@@ -222,8 +222,19 @@ def test_a_saved_student_is_read_back(
     assert design == small
     assert torch.equal(logits_of(student, test_rows), logits_of(distilled.student, test_rows))
     assert student.config.id2label == {0: "negative", 1: "positive"}
-    with pytest.raises(SpecError, match=r"d00: already there"):
+    with pytest.raises(SpecError, match="d00: already there"):
         save_student(distilled.student, small, tmp_path / "d00")
+
+
+def test_a_broken_student_is_one_clear_message(
+    distilled: DistillResult, small: Design, calibration: Calibration, tmp_path: Path
+) -> None:
+    with pytest.raises(HeatError, match=r"d00: cannot load its student .*Write it again"):
+        load_student(tmp_path / "d00")
+    save_student(distilled.student, small, tmp_path / "d00")
+    (tmp_path / "d00" / "design.yaml").write_text(dump_design(design_of(calibration.weights, rank=1)), encoding="utf-8")
+    with pytest.raises(HeatError, match="size mismatch"):
+        load_student(tmp_path / "d00")
 
 
 def test_dense_matrices_are_kept(teacher: Teacher, calibration: Calibration, test_rows: tuple[Batch, ...]) -> None:
