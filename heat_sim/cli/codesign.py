@@ -12,6 +12,7 @@ from heat_sim.cli.bench import EMBEDDED_DATA, EMBEDDED_MODEL, AddBar, Bench, pre
 from heat_sim.cli.console import bars, err
 from heat_sim.cli.inputs import architecture_files, read_architecture
 from heat_sim.cli.options import (
+    ALL_FORMATS,
     Data,
     Designs,
     ErtFile,
@@ -30,7 +31,7 @@ from heat_sim.codesign.estimate import ActivationError
 from heat_sim.codesign.evaluator import Evaluator
 from heat_sim.codesign.nsga2 import Generation
 from heat_sim.codesign.search import SearchResult, SearchSettings, search_designs, spread
-from heat_sim.codesign.space import DEFAULT_FORMATS, design_space
+from heat_sim.codesign.space import design_space
 from heat_sim.errors import SpecError
 from heat_sim.mapper.layer import Machine
 from heat_sim.networks import load_network
@@ -48,7 +49,7 @@ def codesign_command(
     ert: ErtFile = None,
     data: Data = EMBEDDED_DATA,
     tokens: Tokens = 128,
-    formats: Formats = ",".join(DEFAULT_FORMATS),
+    formats: Formats = ALL_FORMATS,
     population: Population = 40,
     generations: Generations = 20,
     designs: Designs = 8,

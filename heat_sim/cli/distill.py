@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from threadpoolctl import threadpool_limits
 
 from heat_sim.cli.bench import AddBar, Bench, prepare_bench, stage_bars
 from heat_sim.cli.console import bars, err
@@ -84,7 +85,8 @@ def measure(
 
     def project(name: str) -> object:
         design = load_design(design_path(folder, name))
-        return project_design(bench.teacher.model, design, second_moments=bench.calibration.second_moments)
+        with threadpool_limits(limits=1, user_api="blas"):  # as in the search: many small decompositions
+            return project_design(bench.teacher.model, design, second_moments=bench.calibration.second_moments)
 
     tick = add_bar("measure projected", len(rows))
     update(DENSE, projected_accuracy=measure_accuracy(bench.teacher.model, batches))

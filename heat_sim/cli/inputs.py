@@ -19,8 +19,8 @@ def architecture_files(arch: Path, ert: Path | None) -> tuple[Path, ...]:
         known = sorted({p.name for root in _PRESETS if root.is_dir() for p in root.iterdir() if p.is_dir()})
         if arch.name not in known:
             raise SpecError(
-                describe("--arch", "no such file, folder or preset", got=arch, expected=f"a path, or {', '.join(known)}",
-                         remedy="Correct the name.")
+                describe("--arch", "no such file, folder or preset", got=arch,
+                         expected=f"a path, or {', '.join(known)}", remedy="Correct the name.")
             )  # fmt: skip
         arch = next(root / arch.name for root in _PRESETS if (root / arch.name).is_dir())
     if arch.is_dir():

@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from heat_sim.codesign.space import DEFAULT_FORMATS
+
+ALL_FORMATS = ",".join(DEFAULT_FORMATS)
+
 ArchFile = Annotated[
     Path,
     typer.Option("--arch", help="Architecture: Timeloop v0.3 or v0.4 YAML, a folder with arch.yaml, or simba_l."),

@@ -9,6 +9,7 @@ from heat_sim.cli.codesign import Arch, search
 from heat_sim.cli.console import bars
 from heat_sim.cli.distill import measure
 from heat_sim.cli.options import (
+    ALL_FORMATS,
     Data,
     Designs,
     ErtFile,
@@ -25,7 +26,6 @@ from heat_sim.cli.options import (
 )
 from heat_sim.cli.show import print_run
 from heat_sim.codesign.search import SearchSettings
-from heat_sim.codesign.space import DEFAULT_FORMATS
 
 
 def run_command(
@@ -34,7 +34,7 @@ def run_command(
     ert: ErtFile = None,
     data: Data = EMBEDDED_DATA,
     tokens: Tokens = 128,
-    formats: Formats = ",".join(DEFAULT_FORMATS),
+    formats: Formats = ALL_FORMATS,
     population: Population = 40,
     generations: Generations = 20,
     designs: Designs = 8,

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from threadpoolctl import threadpool_limits
+
 from heat_sim.codesign.evaluator import DesignCost, Evaluator
 from heat_sim.codesign.nsga2 import Generation, search_nsga2
 from heat_sim.codesign.pareto import non_dominated
@@ -86,15 +88,17 @@ def search_designs(
         point = cost(genome)
         return point.edp_pj_cycles / dense.edp_pj_cycles, point.estimated_loss
 
-    search_nsga2(
-        space,
-        objectives,
-        population=settings.population,
-        generations=settings.generations,
-        seed=settings.seed,
-        first=_first_generation(space)[: settings.population],
-        report=report,
-    )
+    # Thousands of small decompositions: threads cost more than they save, and on a busy machine far more.
+    with threadpool_limits(limits=1, user_api="blas"):
+        search_nsga2(
+            space,
+            objectives,
+            population=settings.population,
+            generations=settings.generations,
+            seed=settings.seed,
+            first=_first_generation(space)[: settings.population],
+            report=report,
+        )
     front = non_dominated(list(seen.values()), lambda point: (point.edp_pj_cycles, point.estimated_loss))
     return SearchResult(dense=dense, front=tuple(front), costed=len(seen))
 

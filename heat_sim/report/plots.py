@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ from heat_sim.report.files import replacing
 # Okabe and Ito's colours: told apart by colour-blind readers and in grey.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#555555"
 _DENSE = "dense"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25,
     "pdf.fonttype": 42, "figure.dpi": 110,
 }  # fmt: skip
@@ -26,15 +26,24 @@ class Point(Protocol):
     """What a row must have to be drawn."""
 
     @property
-    def design(self) -> str: ...
+    def design(self) -> str:
+        """Id; "dense" is the point of reference."""
+
     @property
-    def edp_gain(self) -> float: ...
+    def edp_gain(self) -> float:
+        """Over the dense network."""
+
     @property
-    def estimated_loss(self) -> float: ...
+    def estimated_loss(self) -> float:
+        """By the estimate of the search."""
+
     @property
-    def projected_accuracy(self) -> float | None: ...
+    def projected_accuracy(self) -> float | None:
+        """Measured before training, 0 to 1."""
+
     @property
-    def distilled_accuracy(self) -> float | None: ...
+    def distilled_accuracy(self) -> float | None:
+        """Measured after distillation, 0 to 1."""
 
 
 def front_figure(rows: Sequence[Point]) -> Figure:

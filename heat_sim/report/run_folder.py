@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -66,16 +66,17 @@ def read_front(folder: Path) -> tuple[FrontRow, ...]:
         SpecError: There is no such file, or it is not one of ours.
     """
     path = folder / "front.csv"
-    readers = {"design": str, "cycles": int, "parameters": int, "encoder_parameters": int}
+    readers: dict[str, Callable[[str], Any]] = {
+        "design": str, "cycles": int, "parameters": int, "encoder_parameters": int
+    }  # fmt: skip
+
+    def row(record: dict[str, str]) -> FrontRow:
+        values: dict[str, Any] = {name: readers.get(name, float)(text) for name, text in record.items() if text}
+        return FrontRow(**values)
+
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return tuple(
-                FrontRow(**{
-                    name: readers.get(name, float)(value) if value or name == "design" else None
-                    for name, value in record.items()
-                })
-                for record in csv.DictReader(file)
-            )  # fmt: skip
+            return tuple(row(record) for record in csv.DictReader(file))
     except (OSError, TypeError, ValueError, AttributeError) as error:
         raise SpecError(
             describe(str(path), "not the front of a run", got=error, expected="a file that codesign wrote",
