@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heat_sim.errors import SpecError, describe
-from heat_sim.tensorize.error import relative_error
 from heat_sim.tensorize.factorization import Factorization
 from heat_sim.tensorize.formats import FORMATS
 from heat_sim.tensorize.low_rank import rank_errors
@@ -46,6 +45,7 @@ class ActivationError:
     second_moments: Mapping[str, NDArray[np.float64]]
     _errors: dict[tuple[str, Factorization], float] = field(default_factory=dict)
     _by_rank: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    _totals: dict[str, float] = field(default_factory=dict)
     _full: dict[tuple[str, str, Tensorization], tuple[NDArray[np.float64], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,4 +86,15 @@ class ActivationError:
             core[tuple(map(slice, shape))]
             for core, shape in zip(self._full[key], factorization.core_shapes, strict=True)
         ]
-        return relative_error(weight, reconstruct(leading, factorization), second_moment=moment)
+        residual = (weight - reconstruct(leading, factorization)).astype(np.float32)
+        return float(np.sqrt(self._square(name, residual) / self._total(name)))
+
+    def _total(self, name: str) -> float:
+        if name not in self._totals:
+            self._totals[name] = self._square(name, self.weights[name].astype(np.float32))
+        return self._totals[name]
+
+    def _square(self, name: str, matrix: NDArray[np.float32]) -> float:
+        """Return ``||M C^(1/2)||_F^2 = trace(M C M^T)``; single precision is far finer than the estimate."""
+        moment = self.second_moments[name].astype(np.float32)
+        return max(0.0, float(np.vdot(matrix @ moment, matrix)))

@@ -25,8 +25,8 @@ class SearchSettings:
         seed: Of the optimiser.
     """
 
-    population: int = 40
-    generations: int = 20
+    population: int = 32
+    generations: int = 12
     seed: int = 0
 
     def __post_init__(self) -> None:
