@@ -86,7 +86,7 @@ def test_full_ranks_reconstruct_exactly(factorization: Factorization, data: st.D
     weight = data.draw(weights(full))
     moment = data.draw(st.none() | second_moments(full.in_features))
     found = reconstruct(project(weight, full, second_moment=moment), full)
-    np.testing.assert_allclose(found, weight, atol=1e-9 * np.linalg.norm(weight))
+    np.testing.assert_allclose(found, weight, rtol=0, atol=1e-9 * np.linalg.norm(weight))
 
 
 @given(factorizations(), st.data())
@@ -136,11 +136,14 @@ def test_low_rank_without_a_moment_is_the_truncated_svd(data: st.DataObject) -> 
         found = reconstruct(project(weight, factorization, second_moment=moment), factorization)
         # Equal singular values leave the matrix open, never its error.
         assert np.isclose(
-            np.linalg.norm(weight - found), np.linalg.norm(weight - truncated), atol=1e-9 * np.linalg.norm(weight)
+            np.linalg.norm(weight - found),
+            np.linalg.norm(weight - truncated),
+            rtol=0,
+            atol=1e-9 * np.linalg.norm(weight),
         )
         gap = values[rank - 1] - (values[rank] if rank < len(values) else 0.0)
         if gap > 1e-3 * values[0]:
-            np.testing.assert_allclose(found, truncated, atol=1e-9 * values[0])
+            np.testing.assert_allclose(found, truncated, rtol=0, atol=1e-9 * values[0])
 
 
 @given(factorizations(), st.data())
@@ -204,7 +207,7 @@ def test_every_tree_of_a_layer_gives_the_dense_layers_output(
             f"{terms[0]},{terms[1]}->{terms[2]}", *(known[tensor.name] for tensor in step.inputs)
         )
     found = known["Y"].reshape(tokens, -1)
-    np.testing.assert_allclose(found, x @ matrix.T, atol=1e-9 * (1 + np.abs(matrix).max()))
+    np.testing.assert_allclose(found, x @ matrix.T, rtol=0, atol=1e-9 * (1 + np.abs(matrix).max()))
     # What the online steps read is stored; nothing else of the weights is.
     assert {name for name, _ in contraction.stored}.isdisjoint({"X", "Y"})
     assert all(known[name].size == words for name, words in contraction.stored)

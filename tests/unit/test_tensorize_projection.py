@@ -48,7 +48,7 @@ def test_reconstruction_is_what_the_einsum_computes(factorization: Factorization
     operands = (x.reshape(5, *factorization.tensorization.in_modes), *cores)
     y = np.einsum(f"{','.join(terms[:-1])}->{terms[-1]}", *operands)
     expected = x @ reconstruct(cores, factorization).T
-    np.testing.assert_allclose(y.reshape(5, factorization.out_features), expected, atol=1e-12)
+    np.testing.assert_allclose(y.reshape(5, factorization.out_features), expected, rtol=0, atol=1e-12)
 
 
 def test_a_matrix_of_that_format_is_found_again() -> None:
@@ -58,7 +58,7 @@ def test_a_matrix_of_that_format_is_found_again() -> None:
         weight = reconstruct([rng.normal(size=shape) for shape in factorization.core_shapes], factorization)
         for second_moment in (None, moment):
             found = reconstruct(project(weight, factorization, second_moment=second_moment), factorization)
-            np.testing.assert_allclose(found, weight, atol=1e-10)
+            np.testing.assert_allclose(found, weight, rtol=0, atol=1e-10)
 
 
 def test_weighted_low_rank_is_the_whitened_svd() -> None:
@@ -71,7 +71,7 @@ def test_weighted_low_rank_is_the_whitened_svd() -> None:
     left, sizes, right = np.linalg.svd(weight @ root, full_matrices=False)
     expected = (left[:, :3] * sizes[:3]) @ right[:3] @ np.linalg.inv(root)
     found = reconstruct(project(weight, low_rank(3), second_moment=moment), low_rank(3))
-    np.testing.assert_allclose(found, expected, atol=1e-9)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize(("out", "in_"), [(6, 8), (8, 6), (7, 7)])
@@ -84,7 +84,24 @@ def test_singular_moment_low_rank(out: int, in_: int) -> None:
     approximation = reconstruct(project(weight, two, second_moment=moment), two)
     assert relative_error(weight, approximation, second_moment=moment) < 1e-6
     exact = reconstruct(project(weight, full, second_moment=moment), full)
-    np.testing.assert_allclose(exact, weight, atol=1e-12)
+    np.testing.assert_allclose(exact, weight, rtol=0, atol=1e-12)
+
+
+def test_full_rank_is_exact_however_steep_the_moment() -> None:
+    rng = np.random.default_rng(10)
+    basis = np.linalg.qr(rng.normal(size=(48, 48)))[0]
+    moment = (basis * 10.0 ** -np.linspace(0, 20, 48)) @ basis.T
+    weight, full = rng.normal(size=(64, 48)), low_rank(48, 64, 48)
+    np.testing.assert_allclose(
+        reconstruct(project(weight, full, second_moment=moment), full), weight, rtol=0, atol=1e-13
+    )
+
+
+def test_where_no_activation_reaches_the_weights_decide() -> None:
+    weight = np.diag([5.0, 1.0, 2.0, 3.0, 4.0])
+    three = low_rank(3, 5, 5)
+    found = reconstruct(project(weight, three, second_moment=np.diag([1.0, 0.0, 0.0, 0.0, 0.0])), three)
+    np.testing.assert_allclose(found, np.diag([5.0, 0.0, 0.0, 3.0, 4.0]), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -93,9 +110,17 @@ def test_low_rank_cores_are_nested_and_balanced(weighted: bool) -> None:
     weight = rng.normal(size=(8, 6))
     moment = np.diag(np.arange(1.0, 7.0)) if weighted else None
     large, small = (project(weight, low_rank(rank, 8, 6), second_moment=moment) for rank in (5, 2))
-    np.testing.assert_allclose(large[0][:, :2], small[0], atol=1e-12)
-    np.testing.assert_allclose(large[1][:2], small[1], atol=1e-12)
+    np.testing.assert_allclose(large[0][:, :2], small[0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(large[1][:2], small[1], rtol=0, atol=1e-12)
     np.testing.assert_allclose(np.linalg.norm(large[0], axis=0), np.linalg.norm(large[1], axis=1))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_neighbouring_cores_of_a_train_are_balanced(weighted: bool) -> None:
+    rng = np.random.default_rng(11)
+    moment = np.diag(np.arange(1.0, 9.0)) if weighted else None
+    left, right = project(rng.normal(size=(6, 8)), train(4), second_moment=moment)
+    np.testing.assert_allclose(np.linalg.norm(left, axis=(0, 1)), np.linalg.norm(right, axis=(1, 2)))
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -109,7 +134,7 @@ def test_rank_errors_are_those_of_every_projection(weighted: bool) -> None:
         )
         for k in range(1, 7)
     ]
-    np.testing.assert_allclose(rank_errors(weight, second_moment=moment), expected, atol=1e-7)
+    np.testing.assert_allclose(rank_errors(weight, second_moment=moment), expected, rtol=0, atol=1e-7)
 
 
 def test_the_train_meets_a_kronecker_moment_as_if_it_were_none() -> None:
@@ -141,7 +166,10 @@ def test_ranks_that_neighbours_cannot_carry_are_filled_with_zeros() -> None:
         assert tuple(core.shape for core in cores) == wasteful.core_shapes
         assert not cores[1][..., 4:].any()
         np.testing.assert_allclose(
-            reconstruct(cores, wasteful), reconstruct(project(weight, useful, second_moment=moment), useful), atol=1e-12
+            reconstruct(cores, wasteful),
+            reconstruct(project(weight, useful, second_moment=moment), useful),
+            rtol=0,
+            atol=1e-12,
         )
 
 
