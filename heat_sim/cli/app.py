@@ -43,14 +43,19 @@ for name, command in (
     app.command(name)(command)
 
 
-@app.callback()
-def common(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and stop.")] = False,
-) -> None:
-    """Take the options that stand before the command."""
-    if version:
+def _show_version(asked: bool) -> None:
+    if asked:
         sys.stdout.write(f"heat-sim {__version__}\n")
         raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[  # noqa: ARG001 - its callback does the work
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
 
 
 def main() -> None:

@@ -15,6 +15,9 @@ ArchFile = Annotated[
     Path,
     typer.Option("--arch", help="Architecture: Timeloop v0.3 or v0.4 YAML, a folder with arch.yaml, or simba_l."),
 ]
+ArchOrPreset = Annotated[
+    Path, typer.Option("--arch", help="Architecture: a file, a folder with arch.yaml, or a preset's name.")
+]
 ErtFile = Annotated[
     Path | None,
     typer.Option("--ert", help="Accelergy energy table, if it is not in the architecture's file or folder."),
@@ -39,3 +42,4 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the run; a new one bel
 TeacherEpochs = Annotated[int, typer.Option(min=1, help="Epochs of fine-tuning the dense model (cached).")]
 LayerEpochs = Annotated[int, typer.Option(min=0, help="Epochs of layer-wise distillation.")]
 LogitEpochs = Annotated[int, typer.Option(min=0, help="Epochs of logit distillation.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that codesign or run wrote.")]

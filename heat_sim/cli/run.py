@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from heat_sim.cli.bench import EMBEDDED_DATA, EMBEDDED_MODEL, prepare_bench
-from heat_sim.cli.codesign import Arch, search
 from heat_sim.cli.console import bars
-from heat_sim.cli.distill import measure
 from heat_sim.cli.options import (
     ALL_FORMATS,
+    ArchOrPreset,
     Data,
     Designs,
     ErtFile,
@@ -25,12 +24,11 @@ from heat_sim.cli.options import (
     Tokens,
 )
 from heat_sim.cli.show import print_run
-from heat_sim.codesign.search import SearchSettings
 
 
 def run_command(
     model: Model = EMBEDDED_MODEL,
-    arch: Arch = Path("simba_l"),
+    arch: ArchOrPreset = Path("simba_l"),
     ert: ErtFile = None,
     data: Data = EMBEDDED_DATA,
     tokens: Tokens = 128,
@@ -51,6 +49,11 @@ def run_command(
 
     Example: heat-sim run
     """
+    # Imported here: numpy, pymoo and matplotlib take seconds that the other commands do not need.
+    from heat_sim.cli.measure import measure
+    from heat_sim.cli.search import search
+    from heat_sim.codesign.search import SearchSettings
+
     with bars() as add_bar:
         bench = prepare_bench(model, data, epochs=teacher_epochs, seed=seed, add_bar=add_bar)
         folder = search(

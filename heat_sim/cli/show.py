@@ -10,12 +10,10 @@ import typer
 from rich.table import Table
 
 from heat_sim.cli.console import out
+from heat_sim.cli.options import RunFolder
 from heat_sim.report.front_table import FRONT_COLUMNS
-from heat_sim.report.plots import plot_front
 from heat_sim.report.run_folder import RESULT_FILES, read_front
 from heat_sim.report.tables import format_cell, to_csv, to_latex, to_markdown
-
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that codesign or run wrote.")]
 
 
 def table_command(
@@ -44,6 +42,8 @@ def plot_command(
 
     Example: heat-sim plot results/minilm-l6-simba_l-s128-seed0 --out front.pdf
     """
+    from heat_sim.report.plots import plot_front  # matplotlib takes a second to import
+
     plot_front(read_front(run), target)
     out.print(f"plot written to {target}", markup=False)
 

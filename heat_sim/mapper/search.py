@@ -84,7 +84,8 @@ def map_einsum(
     demands = constraints or {}
     choices = _choices(matmul, architecture, _keeps(matmul, architecture, demands))
     value_of = OBJECTIVES[objective]
-    bound = np.array([value_of(e, c) for e, c in zip(choices.energy_bound, choices.cycles.tolist(), strict=True)])
+    least = zip(choices.energy_bound.tolist(), choices.cycles.tolist(), strict=True)
+    bound = np.array([value_of(energy_pj, cycles) for energy_pj, cycles in least])
     usable = np.array([-1 if (u := level.usable_words) is None else u for level in architecture.levels])
     found: list[MappedEinsum] = []
     best_value = math.inf
@@ -95,10 +96,10 @@ def map_einsum(
         if bound[row] >= best_value or len(opened) >= budget:
             break
         keep = choices.keep[choices.which_keep[row]]
-        limit = _energy_limit(best_value, objective, int(choices.cycles[row])) - choices.constant[row]
+        limit = _energy_limit(best_value, objective, int(choices.cycles[row])) - float(choices.constant[row])
         spatial = choices.spatial[row]
         cost, bounds, innermost = _temporal(matmul, spatial, keep, usable, choices.coefficient[row], limit)
-        opened.append(value_of(choices.constant[row] + cost, int(choices.cycles[row])))
+        opened.append(value_of(float(choices.constant[row]) + cost, int(choices.cycles[row])))
         if math.isinf(cost):
             continue
         mapping = build_mapping(matmul, architecture, keep=keep, spatial=spatial, temporal=bounds, innermost=innermost)

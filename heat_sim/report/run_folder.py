@@ -14,7 +14,6 @@ from heat_sim.codesign.front import FrontRow
 from heat_sim.errors import SpecError, describe
 from heat_sim.report.files import write_text
 from heat_sim.report.front_table import FRONT_COLUMNS
-from heat_sim.report.plots import plot_front
 from heat_sim.report.tables import to_latex, to_markdown
 from heat_sim.tensorize.design import Design, dump_design
 
@@ -47,6 +46,8 @@ def new_run_folder(target: Path | None, *, name: str) -> Path:
 
 def write_front(folder: Path, rows: Sequence[FrontRow]) -> None:
     """Write front.csv (every field, SI units and plain fractions), front.md, front.tex, front.png and front.pdf."""
+    from heat_sim.report.plots import plot_front  # matplotlib takes a second to import; reading needs none of it
+
     names = [field.name for field in fields(FrontRow)]
     lines = [",".join(names)]
     for row in rows:

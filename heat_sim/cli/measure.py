@@ -1,0 +1,82 @@
+"""The distilling half of the main job: measured accuracies for the designs of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from heat_sim.cli.bench import AddBar, Bench, stage_bars
+from heat_sim.cli.console import err
+from heat_sim.codesign.chosen import DENSE
+from heat_sim.codesign.front import FrontRow
+from heat_sim.distill.batches import encode, sorted_batches
+from heat_sim.distill.convert import project_design, save_student
+from heat_sim.distill.measure import measure_accuracy
+from heat_sim.distill.settings import DistillSettings
+from heat_sim.distill.train import distill
+from heat_sim.errors import SpecError, describe
+from heat_sim.report.run_folder import design_path, read_front, write_front
+from heat_sim.tensorize.design import load_design
+
+
+def measure(
+    folder: Path,
+    bench: Bench,
+    *,
+    designs: Sequence[str] | None,
+    layer_epochs: int,
+    logit_epochs: int,
+    seed: int,
+    add_bar: AddBar,
+) -> None:
+    """Add measured accuracies to the rows of a run; written after each one, so that a stop loses one at the most."""
+    rows = {row.design: row for row in read_front(folder)}
+    unknown = sorted(set(designs or ()) - (rows.keys() - {DENSE}))
+    if unknown:
+        raise SpecError(
+            describe("--design", "not in the run", got=", ".join(unknown), expected=", ".join(rows.keys() - {DENSE}),
+                     remedy="Choose one of its designs.")
+        )  # fmt: skip
+    settings = DistillSettings(layerwise_epochs=layer_epochs, logit_epochs=logit_epochs, seed=seed)
+    texts = encode(bench.teacher.tokenizer, bench.task, split="test", max_length=settings.max_length)
+    batches = sorted_batches(texts, batch_size=settings.batch_size)
+    progress = stage_bars(add_bar)
+
+    def update(name: str, **accuracy: float) -> None:
+        rows[name] = replace(rows[name], **accuracy)  # type: ignore[arg-type]  # the keys are fields of the row
+        write_front(folder, tuple(rows.values()))
+
+    def project(name: str) -> object:
+        design = load_design(design_path(folder, name))
+        with threadpool_limits(limits=1, user_api="blas"):  # as in the search: many small decompositions
+            return project_design(bench.teacher.model, design, second_moments=bench.calibration.second_moments)
+
+    tick = add_bar("measure projected", len(rows))
+    update(DENSE, projected_accuracy=measure_accuracy(bench.teacher.model, batches))
+    for done, name in enumerate(rows, start=1):
+        if name != DENSE and rows[name].projected_accuracy is None:
+            update(name, projected_accuracy=measure_accuracy(project(name), batches))
+        tick(done, "")
+    for name in designs or pick(tuple(rows.values())):
+        err.print(f"distilling {name}")
+        trained = distill(bench.teacher, project(name), bench.task, settings=settings, progress=progress)
+        update(name, distilled_accuracy=measure_accuracy(trained.student, batches))
+        target = folder / "students" / name
+        if not target.exists():
+            save_student(trained.student, load_design(design_path(folder, name)), target)
+
+
+def pick(rows: Sequence[FrontRow]) -> list[str]:
+    """Return the design worth distilling first: the largest EDP gain that projection alone keeps above half way
+    from the worst projected accuracy to the dense one.
+    """
+    dense = next(row.projected_accuracy for row in rows if row.design == DENSE)
+    measured = [row for row in rows if row.design != DENSE and row.projected_accuracy is not None]
+    if dense is None or not measured:
+        return []
+    worst = min(row.projected_accuracy or 0.0 for row in measured)
+    good = [row for row in measured if (row.projected_accuracy or 0.0) >= (dense + worst) / 2]
+    return [max(good or measured, key=lambda row: row.edp_gain).design]
