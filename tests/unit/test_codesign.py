@@ -1,0 +1,188 @@
+"""Design space, estimate, evaluator and search on a small encoder and a small machine."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heat_sim.architecture import Architecture, StorageLevel
+from heat_sim.codesign.chosen import chosen_designs, front_rows
+from heat_sim.codesign.estimate import ActivationError
+from heat_sim.codesign.evaluator import Evaluator
+from heat_sim.codesign.pareto import non_dominated
+from heat_sim.codesign.search import SearchSettings, search_designs, spread
+from heat_sim.codesign.space import RANK_STEPS, dense_genome, design_space
+from heat_sim.errors import SpecError
+from heat_sim.mapper.layer import Machine
+from heat_sim.networks import network_from_config
+from heat_sim.tensorize.error import relative_error
+from heat_sim.tensorize.factorization import Factorization
+from heat_sim.tensorize.projection import project, reconstruct
+
+NETWORK = network_from_config(
+    dict(model_type="bert", hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+         vocab_size=50, max_position_embeddings=16),
+    tokens=16, name="small",
+)  # fmt: skip
+ARCHITECTURE = Architecture(
+    name="edge", compute_name="MAC", compute_energy_pj=0.2,
+    levels=(
+        StorageLevel(
+            name="DRAM", read_energy_pj=64.0, write_energy_pj=64.0, update_energy_pj=64.0,
+            shared_bandwidth_words_per_cycle=4.0,
+        ),
+        StorageLevel(
+            name="GLB", capacity_words=2048, read_energy_pj=2.0, write_energy_pj=2.0, update_energy_pj=2.0,
+            fanout_x=4, fanout_y=4,
+        ),
+        StorageLevel(name="RF", capacity_words=8, read_energy_pj=0.1, write_energy_pj=0.1, update_energy_pj=0.1),
+    ),
+)  # fmt: skip
+SPACE = design_space(NETWORK)
+
+
+def weights_and_moments() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    rng = np.random.default_rng(3)
+    weights = {m.name: rng.standard_normal((m.out_features, m.in_features)) for m in NETWORK.matrices}
+    inputs = {m.name: rng.standard_normal((200, m.in_features)) ** 3 for m in NETWORK.matrices}
+    return weights, {name: x.T @ x / len(x) for name, x in inputs.items()}
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Evaluator:
+    weights, moments = weights_and_moments()
+    machine = Machine(architecture=ARCHITECTURE, constraints={}, budget=8)
+    return Evaluator(
+        network=NETWORK, machine=machine, estimate=ActivationError(weights=weights, second_moments=moments)
+    )
+
+
+@given(st.data())
+def test_every_genome_means_a_design_that_saves_parameters_or_is_dense(data):
+    genome = {v.name: data.draw(st.integers(0, v.size - 1), label=v.name) for v in SPACE.variables}
+    for space, factorization in zip(SPACE.classes, SPACE.decode(genome), strict=True):
+        assert (factorization.out_features, factorization.in_features) == space.shape
+        dense = space.shape[0] * space.shape[1]
+        assert factorization.parameters < dense or factorization.format == "dense" or set(factorization.ranks) == {1}
+
+
+def test_more_rank_is_never_fewer_parameters():
+    option = next(i for i, (name, _) in enumerate(SPACE.classes[0].options) if name == "low-rank")
+    genome = dense_genome(SPACE) | {"option0": option}
+    sizes = [SPACE.decode(genome | {"rank0_0": step})[0].parameters for step in range(RANK_STEPS)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+def test_unknown_format_is_refused():
+    with pytest.raises(SpecError, match=r"formats.*got tucker, expected some of dense"):
+        design_space(NETWORK, formats=("dense", "tucker"))
+
+
+def test_estimate_is_the_mean_error_of_the_projections_themselves(evaluator):
+    weights, moments = weights_and_moments()
+    for name in ("low-rank", "tt-matrix"):
+        option = next(i for i, (each, _) in enumerate(SPACE.classes[0].options) if each == name)
+        genome = dense_genome(SPACE) | {"option0": option, "rank0_0": 11, "rank0_1": 11}
+        design = evaluator.per_matrix(SPACE.decode(genome))
+        errors = []
+        for matrix, factorization in design.items():
+            # Low-rank is projected with the second moment; a TT of two cores is cut like a plain TT-SVD.
+            moment = moments[matrix] if name == "low-rank" else None
+            cores = project(weights[matrix], factorization, second_moment=moment)
+            approximation = reconstruct(cores, factorization)
+            errors.append(relative_error(weights[matrix], approximation, second_moment=moments[matrix]))
+        assert evaluator.estimate(design) == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def test_estimate_needs_the_moments_of_every_matrix():
+    weights, moments = weights_and_moments()
+    moments.pop("encoder.layer.1.output.dense")
+    with pytest.raises(SpecError, match=r"no second moment.*encoder\.layer\.1\.output\.dense"):
+        ActivationError(weights=weights, second_moments=moments)
+
+
+def test_cost_of_a_design_is_the_sum_of_its_parts(evaluator):
+    cost = evaluator.cost(SPACE.decode(dense_genome(SPACE)))
+    members = [len(group) for group in NETWORK.classes.values()]
+    parts = [*zip(cost.layers, members, strict=True), *((part, NETWORK.layers) for part in cost.attention)]
+    assert cost.energy_pj == pytest.approx(sum(count * part.energy_pj for part, count in parts))
+    assert cost.cycles == sum(count * part.cycles for part, count in parts)
+    assert cost.matrix_parameters == NETWORK.matrix_parameters
+    assert cost.estimated_loss == 0.0
+    steps = [step.mapped.report for part, _ in parts for step in part.steps]
+    assert all(part.energy_pj == sum(s.mapped.report.energy_pj for s in part.steps) for part, _ in parts)
+    assert all(report.cycles >= report.ops / ARCHITECTURE.peak_ops_per_cycle for report in steps)
+
+
+def test_no_contraction_order_beats_the_chosen_one(evaluator):
+    """The chosen point of a layer is on the hull over all orders, so none has both less energy and fewer cycles."""
+    from heat_sim.mapper.layer import layer_options
+    from heat_sim.mapper.roles import matmul_extents
+    from heat_sim.tensorize.contraction import contract, contraction_trees
+
+    option = next(i for i, (name, _) in enumerate(SPACE.classes[0].options) if name == "tt-matrix")
+    factorization = SPACE.decode(dense_genome(SPACE) | {"option0": option, "rank0_0": 5})[0]
+    einsum = factorization.einsum(NETWORK.tokens)
+    chosen = layer_options(einsum, evaluator.machine, activations="X")
+    for tree in contraction_trees(einsum):
+        live, energy_pj, cycles = "X", 0.0, 0
+        for step in contract(einsum, tree, ahead_of_time=frozenset(factorization.core_names)).online.einsums:
+            report = evaluator.machine.map(matmul_extents(step, inputs=live)).best.report
+            live, energy_pj, cycles = step.output.name, energy_pj + report.energy_pj, cycles + report.cycles
+        assert min(option.energy_pj * option.cycles for option in chosen) <= energy_pj * cycles * (1 + 1e-12)
+
+
+def test_search_is_reproducible_and_its_front_is_a_front(evaluator):
+    settings = SearchSettings(population=10, generations=3, seed=5)
+    first = search_designs(SPACE, evaluator, settings=settings)
+    second = search_designs(SPACE, evaluator, settings=settings)
+    assert [d.factorizations for d in first.front] == [d.factorizations for d in second.front]
+    points = [(d.edp_pj_cycles, d.estimated_loss) for d in first.front]
+    assert all(not (a[0] <= b[0] and a[1] <= b[1]) for a in points for b in points if a != b)
+    # The first generation holds the dense network, so the front reaches zero loss.
+    assert points[-1][1] == 0.0
+    assert points[-1][0] <= first.dense.edp_pj_cycles
+
+
+def test_spread_designs_become_rows_and_files(evaluator):
+    result = search_designs(SPACE, evaluator, settings=SearchSettings(population=10, generations=3))
+    chosen = spread(result.front, dense=result.dense, count=3)
+    assert 1 <= len(chosen) <= 3
+    rows = front_rows(result.dense, chosen, network=NETWORK)
+    assert rows[0].edp_gain == 1.0
+    assert all(row.edp_gain > 1.0 for row in rows[1:])
+    assert all(row.edp_pj_cycles == row.energy_pj * row.cycles for row in rows)
+    designs = chosen_designs(chosen, network=NETWORK, architecture="edge")
+    assert [row.design for row in rows[1:]] == [design.id for design in designs]
+    assert all(len(design.layers) == len(NETWORK.matrices) for design in designs)
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=1, max_size=30))
+def test_front_is_the_definition(points):
+    """O(n^2): a point is on the front if no other one is at least as good in both and better in one."""
+    expected = {
+        p for p in points if not any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points)
+    }  # fmt: skip
+    assert non_dominated(points, lambda p: p) == sorted(expected)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("population", 1), ("generations", 0), ("seed", -1)])
+def test_bad_search_settings_are_refused(setting, value):
+    with pytest.raises(SpecError, match=rf"{setting}.*got {value}"):
+        SearchSettings(**{setting: value})
+
+
+def test_edp_gain_of_a_halved_network_is_about_four(evaluator):
+    """Energy and delay both fall with the work, so half of both is a quarter of the product."""
+    config = dict(model_type="bert", hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64,
+                  vocab_size=50, max_position_embeddings=16)  # fmt: skip
+    half = network_from_config(config, tokens=16, name="half")
+    smaller = Evaluator(network=half, machine=evaluator.machine, estimate=lambda _: 0.0)
+    dense = SPACE.decode(dense_genome(SPACE))
+    assert all(isinstance(f, Factorization) for f in dense)
+    assert math.isclose(evaluator.cost(dense).edp_pj_cycles, 4 * smaller.cost(dense).edp_pj_cycles)
