@@ -118,7 +118,7 @@ def dump_design(design: Design) -> str:
     }
     content = {"id": design.id, "model": design.model, "tokens": design.tokens, "arch": design.architecture,
                "matrices": matrices}  # fmt: skip
-    return yaml.safe_dump({"design": content}, sort_keys=False, default_flow_style=None, width=1000, allow_unicode=True)
+    return yaml.safe_dump({"design": content}, sort_keys=False, default_flow_style=None, width=1000)
 
 
 def load_design(path: Path) -> Design:

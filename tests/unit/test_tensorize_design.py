@@ -59,7 +59,7 @@ def test_round_trip_through_a_file(tmp_path: Path) -> None:
     assert load_design(path) == DESIGN
 
 
-@pytest.mark.parametrize("name", ["007", "1e3", "true", "null", "2024-01-01", "a: b", "# x", "é", "*x", "- y"])
+@pytest.mark.parametrize("name", ["007", "1e3", "true", "null", "2024-01-01", "a: b", "# x", "é", "\x85", "*x", "- y"])
 def test_awkward_names_survive(name: str) -> None:
     design = Design(id=name, model=name, tokens=1, architecture=name, layers=((name, DENSE),))
     assert parse_design(dump_design(design)) == design
