@@ -55,15 +55,15 @@ def measure(
             return project_design(bench.teacher.model, design, second_moments=bench.calibration.second_moments)
 
     tick = add_bar("measure projected", len(rows))
-    update(DENSE, projected_accuracy=measure_accuracy(bench.teacher.model, batches))
+    update(DENSE, projected_accuracy=measure_accuracy(bench.teacher.model, batches, precision=settings.precision))
     for done, name in enumerate(rows, start=1):
         if name != DENSE and rows[name].projected_accuracy is None:
-            update(name, projected_accuracy=measure_accuracy(project(name), batches))
+            update(name, projected_accuracy=measure_accuracy(project(name), batches, precision=settings.precision))
         tick(done, "")
     for name in designs or pick(tuple(rows.values())):
         err.print(f"distilling {name}")
         trained = distill(bench.teacher, project(name), bench.task, settings=settings, progress=progress)
-        update(name, distilled_accuracy=measure_accuracy(trained.student, batches))
+        update(name, distilled_accuracy=measure_accuracy(trained.student, batches, precision=settings.precision))
         target = folder / "students" / name
         if not target.exists():
             save_student(trained.student, load_design(design_path(folder, name)), target)
