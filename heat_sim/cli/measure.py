@@ -60,7 +60,7 @@ def measure(
         if name != DENSE and rows[name].projected_accuracy is None:
             update(name, projected_accuracy=measure_accuracy(project(name), batches, precision=settings.precision))
         tick(done, "")
-    for name in designs or pick(tuple(rows.values())):
+    for name in designs or pick(tuple(rows.values()), chance=1 / len(bench.task.class_names)):
         err.print(f"distilling {name}")
         trained = distill(bench.teacher, project(name), bench.task, settings=settings, progress=progress)
         update(name, distilled_accuracy=measure_accuracy(trained.student, batches, precision=settings.precision))
@@ -69,14 +69,18 @@ def measure(
             save_student(trained.student, load_design(design_path(folder, name)), target)
 
 
-def pick(rows: Sequence[FrontRow]) -> list[str]:
-    """Return the design worth distilling first: the largest EDP gain that projection alone keeps above half way
-    from the worst projected accuracy to the dense one.
+def pick(rows: Sequence[FrontRow], *, chance: float) -> list[str]:
+    """Return the design worth distilling first, as a list of one: the largest EDP gain that projection alone
+    keeps above half way from chance to the dense accuracy; none if nothing was measured.
+
+    Args:
+        rows: With projected accuracies.
+        chance: Accuracy of guessing, 0 to 1.
     """
     dense = next(row.projected_accuracy for row in rows if row.design == DENSE)
-    measured = [row for row in rows if row.design != DENSE and row.projected_accuracy is not None]
-    if dense is None or not measured:
+    measured = {row.design: row.projected_accuracy for row in rows if row.projected_accuracy is not None}
+    designs = [row for row in rows if row.design != DENSE and row.design in measured]
+    if dense is None or not designs:
         return []
-    worst = min(row.projected_accuracy or 0.0 for row in measured)
-    good = [row for row in measured if (row.projected_accuracy or 0.0) >= (dense + worst) / 2]
-    return [max(good or measured, key=lambda row: row.edp_gain).design]
+    good = [row for row in designs if measured[row.design] >= (dense + chance) / 2]
+    return [max(good or designs, key=lambda row: row.edp_gain).design]
