@@ -19,10 +19,10 @@ Array = NDArray[np.float64]
 
 SWEEPS = 2
 STEPS_PER_CORE = 3
-FLOOR = 1e-6
-"""Of the largest eigenvalue of a mode's second moment: conditions the change of coordinates, changes no optimum."""
 ROUNDING = 1e-20
-"""A squared error this small beside the squared weight is no error: nothing is left to gain."""
+"""A squared error this small beside the squared weight, or a squared residual beside the first one, is none."""
+RIDGE = 1e-8
+"""Of the second moment's mean eigenvalue, added to all of them: where no activation reaches, the weights decide."""
 
 
 def tt_svd(weight: Array, tensorization: Tensorization, *, ranks: tuple[int, ...]) -> list[Array]:
@@ -75,15 +75,16 @@ def improve(
         tensorization: Of the train.
         second_moment: C, (in_features, in_features), symmetric.
     """
-    roots, inverse_roots = _mode_roots(second_moment, tensorization.in_modes)
+    ridged = second_moment + RIDGE * np.trace(second_moment) / len(second_moment) * np.eye(len(second_moment))
+    roots, inverse_roots = _mode_roots(ridged, tensorization.in_modes)
     target = _along_modes(weight, roots)
-    metric = _along_modes(_along_modes(second_moment, inverse_roots).T, inverse_roots)
+    metric, goal = (_along_modes(_along_modes(c, inverse_roots).T, inverse_roots) for c in (second_moment, ridged))
     best = _change_modes(train, roots)
     error = first_error = weighted_square(target - matrix_of(best, tensorization), metric)
     if error <= ROUNDING * weighted_square(target, metric):
         return list(train)
     for _ in range(SWEEPS):
-        swept = _sweep(best, target, tensorization=tensorization, metric=metric)
+        swept = _sweep(best, target, tensorization=tensorization, metric=goal)
         after = weighted_square(target - matrix_of(swept, tensorization), metric)
         if after >= error:
             break
@@ -136,13 +137,13 @@ def _improve_core(cores: list[Array], k: int, *, gap: Array, metric: Array) -> A
     residual = _extract(gap, core.shape, left=left, right=right)
     direction = residual
     square = float(np.vdot(residual, residual))
+    enough = ROUNDING * square
     for _ in range(STEPS_PER_CORE):
+        if square <= enough:
+            break
         moved = _insert(direction, left, right) @ metric
         image = _extract(moved, core.shape, left=left, right=right)
-        curvature = float(np.vdot(direction, image))
-        if curvature <= 0.0:  # nothing to gain, or only where no activation reaches
-            break
-        step = square / curvature
+        step = square / float(np.vdot(direction, image))
         core = core + step * direction
         gap = gap - step * moved
         residual = residual - step * image
@@ -229,7 +230,6 @@ def _mode_roots(second_moment: Array, in_modes: tuple[int, ...]) -> tuple[list[A
         before, after = math.prod(in_modes[:k]), math.prod(in_modes[k + 1 :])
         moment = np.einsum("pispjs->ij", second_moment.reshape(before, mode, after, before, mode, after))
         values, vectors = np.linalg.eigh(moment)
-        values = np.maximum(values, FLOOR * values[-1])
         scales = np.sqrt(values / values.mean())
         roots.append((vectors * scales) @ vectors.T)
         inverses.append((vectors / scales) @ vectors.T)

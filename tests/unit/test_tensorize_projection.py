@@ -154,6 +154,17 @@ def test_the_train_meets_a_kronecker_moment_as_if_it_were_none() -> None:
     assert optimum <= swept <= optimum + 0.25 * (start - optimum)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_sweeps_do_not_run_away_where_no_activation_reaches(seed: int) -> None:
+    """One sample: a second moment of rank 1, flat in seven of eight directions."""
+    rng = np.random.default_rng(seed)
+    weight, sample = rng.normal(size=(6, 8)), rng.normal(size=(8, 1))
+    moment = sample @ sample.T
+    plain, weighted = (reconstruct(project(weight, train(1), second_moment=c), train(1)) for c in (None, moment))
+    assert relative_error(weight, weighted, second_moment=moment) <= relative_error(weight, plain, second_moment=moment)
+    assert np.linalg.norm(weighted) <= 100 * np.linalg.norm(weight)
+
+
 def test_ranks_that_neighbours_cannot_carry_are_filled_with_zeros() -> None:
     """r2 = 12 is possible for (r1 = 8), not behind r1 = 1, where core 2 has only 1 * 2 * 2 rows."""
     shape = Tensorization(out_modes=(2, 2, 3), in_modes=(4, 2, 4))
