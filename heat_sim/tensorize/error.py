@@ -75,7 +75,7 @@ def checked_second_moment(second_moment: NDArray[np.floating], *, in_features: i
     """Return the second moment as float64, (in_features, in_features), exactly symmetric.
 
     Raises:
-        SpecError: Another shape, not finite, not symmetric, or no energy at all.
+        SpecError: Another shape, not finite, not symmetric, not positive semidefinite, or no energy at all.
 
     >>> checked_second_moment(np.eye(2), in_features=3)
     Traceback (most recent call last):
@@ -98,4 +98,12 @@ def checked_second_moment(second_moment: NDArray[np.floating], *, in_features: i
             describe("second moment", "not symmetric", got=f"asymmetry {np.abs(metric - metric.T).max():.3g}",
                      expected="at most 1e-6 of the largest entry", remedy="Accumulate x x^T in float64.")
         )  # fmt: skip
-    return (metric + metric.T) / 2
+    metric = (metric + metric.T) / 2
+    try:
+        np.linalg.cholesky(metric + 1e-6 * np.trace(metric) * np.eye(in_features))
+    except np.linalg.LinAlgError:
+        raise SpecError(
+            describe("second moment", "not positive semidefinite", got="an eigenvalue below -1e-6 of the trace",
+                     expected="none below 0 but for rounding", remedy="Accumulate x x^T; do not subtract anything.")
+        ) from None  # fmt: skip
+    return metric

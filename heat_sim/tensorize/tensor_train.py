@@ -143,7 +143,10 @@ def _improve_core(cores: list[Array], k: int, *, gap: Array, metric: Array) -> A
             break
         moved = _insert(direction, left, right) @ metric
         image = _extract(moved, core.shape, left=left, right=right)
-        step = square / float(np.vdot(direction, image))
+        curvature = float(np.vdot(direction, image))
+        if curvature <= 0.0:  # only if rounding made the second moment indefinite
+            break
+        step = square / curvature
         core = core + step * direction
         gap = gap - step * moved
         residual = residual - step * image
@@ -230,6 +233,7 @@ def _mode_roots(second_moment: Array, in_modes: tuple[int, ...]) -> tuple[list[A
         before, after = math.prod(in_modes[:k]), math.prod(in_modes[k + 1 :])
         moment = np.einsum("pispjs->ij", second_moment.reshape(before, mode, after, before, mode, after))
         values, vectors = np.linalg.eigh(moment)
+        values = np.maximum(values, RIDGE * values[-1])  # rounding may have made them negative
         scales = np.sqrt(values / values.mean())
         roots.append((vectors * scales) @ vectors.T)
         inverses.append((vectors / scales) @ vectors.T)

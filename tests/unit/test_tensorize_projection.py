@@ -165,6 +165,17 @@ def test_sweeps_do_not_run_away_where_no_activation_reaches(seed: int) -> None:
     assert np.linalg.norm(weighted) <= 100 * np.linalg.norm(weight)
 
 
+@pytest.mark.parametrize("factorization", [low_rank(2), train(2)], ids=str)
+def test_eigenvalues_below_zero_by_rounding_do_no_harm(factorization: Factorization) -> None:
+    rng = np.random.default_rng(12)
+    weight, samples = rng.normal(size=(6, 8)), rng.normal(size=(3, 8))
+    moment = samples.T @ samples - 1e-7 * np.eye(8)
+    plain, weighted = (
+        reconstruct(project(weight, factorization, second_moment=c), factorization) for c in (None, moment)
+    )
+    assert relative_error(weight, weighted, second_moment=moment) < relative_error(weight, plain, second_moment=moment)
+
+
 def test_ranks_that_neighbours_cannot_carry_are_filled_with_zeros() -> None:
     """r2 = 12 is possible for (r1 = 8), not behind r1 = 1, where core 2 has only 1 * 2 * 2 rows."""
     shape = Tensorization(out_modes=(2, 2, 3), in_modes=(4, 2, 4))
@@ -219,6 +230,7 @@ def test_the_relative_error_is_the_one_of_the_outputs() -> None:
         (np.zeros((8, 8)), "trace above 0"),
         (np.full((8, 8), np.nan), "finite entries"),
         (np.triu(np.ones((8, 8))), "not symmetric"),
+        (np.diag([1.0] * 7 + [-0.1]), "not positive semidefinite"),
     ],
 )
 def test_refuses_what_is_no_second_moment(moment: np.ndarray, message: str) -> None:
