@@ -26,15 +26,24 @@ class Loop:
         rank_var: The rank variable it advances.
         bound: Iterations, or units side by side if spatial.
         dimension: In time, or along which axis of the children's mesh.
+        residual: Iterations of the last pass, which happens while every loop further out over the same
+            rank variable is in its own last iteration; None is a perfect loop, whose last pass is full.
     """
 
     rank_var: str
     bound: int
     dimension: Dimension = "temporal"
+    residual: int | None = None
+
+    @property
+    def last_bound(self) -> int:
+        """Iterations of the last pass."""
+        return self.bound if self.residual is None else self.residual
 
     def __str__(self) -> str:
         where = "for" if self.dimension == "temporal" else f"parallel-for-{self.dimension}"
-        return f"{where} {self.rank_var} in 0..{self.bound - 1}"
+        last = "" if self.residual is None else f" (0..{self.residual - 1} in the last pass)"
+        return f"{where} {self.rank_var} in 0..{self.bound - 1}{last}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +78,24 @@ class Mapping:
 
     levels: tuple[LevelMapping, ...]
 
+    @property
+    def is_perfect(self) -> bool:
+        """Whether no loop has a residual."""
+        return all(loop.residual is None for level in self.levels for loop in level.loops)
+
     def bound(self, rank_var: str) -> int:
-        """Return the product of all bounds of the rank variable."""
-        return math.prod(loop.bound for level in self.levels for loop in level.loops if loop.rank_var == rank_var)
+        """Return how many values of the rank variable the loops run over: the product of perfect bounds.
+
+        >>> outer, inner = Loop(rank_var="m", bound=3), Loop(rank_var="m", bound=4, residual=2)
+        >>> Mapping(levels=(LevelMapping(level="DRAM", temporal=(outer, inner)),)).bound("m")  # 4 + 4 + 2
+        10
+        """
+        last = 0
+        for level in self.levels:
+            for loop in level.loops:
+                if loop.rank_var == rank_var:
+                    last = last * loop.bound + loop.last_bound - 1
+        return last + 1
 
     def tile_extents(self, index: int) -> dict[str, int]:
         """Return how far each rank variable runs inside one instance of the level at `index`."""
@@ -129,7 +153,7 @@ def check_mapping(einsum: Einsum, architecture: Architecture, mapping: Mapping) 
     Args:
         einsum: The workload.
         architecture: The hardware.
-        mapping: The nest; perfect bounds only.
+        mapping: The nest.
 
     Raises:
         MappingError: Levels, tensors or rank variables do not match, or bounds do not multiply to the extents.
@@ -163,6 +187,11 @@ def check_mapping(einsum: Einsum, architecture: Architecture, mapping: Mapping) 
                 raise MappingError(
                     describe(f"{where}, loop {loop.rank_var}", "bad bound", got=loop.bound,
                              expected="an integer >= 1", remedy="Correct it.")
+                )  # fmt: skip
+            if not isinstance(loop.last_bound, int) or not 1 <= loop.last_bound <= loop.bound:
+                raise MappingError(
+                    describe(f"{where}, loop {loop.rank_var}", "bad residual", got=loop.residual,
+                             expected=f"an integer from 1 to {loop.bound}", remedy="Correct it.")
                 )  # fmt: skip
         for loop in level.spatial:
             if loop.dimension == "temporal":

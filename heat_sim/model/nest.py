@@ -40,6 +40,12 @@ def lower(einsum: Einsum, mapping: Mapping) -> Nest:
     Raises:
         SpecError: A tensor is indexed by a sum or with a coefficient, or the counts exceed 64 bits.
     """
+    if not mapping.is_perfect:
+        raise SpecError(
+            describe(f"mapping of {einsum.name}", "the model covers perfect bounds (model section 1)",
+                     got="a loop with a residual", expected="bounds that multiply to the extents",
+                     remedy="Choose divisors, or pad the extent.")
+        )  # fmt: skip
     for tensor in einsum.tensors:
         if not tensor.is_plain:
             raise SpecError(
