@@ -6,7 +6,6 @@ below its temporal loops and spread the work over its children.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 from typing import Literal
