@@ -46,13 +46,13 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping) -> Re
     """
     check_mapping(einsum, architecture, mapping)
     nest = lower(einsum, mapping)
-    tile, partition, handed, served, received = count_words(
-        nest.loop_var, nest.loop_bound, nest.spatial, nest.relevant, nest.keep
+    tile, partition, delta, groups, served = count_words(
+        nest.loop_var, nest.loop_bound, nest.spatial, nest.coefficient, nest.plain, nest.keep
     )
     _check_capacity(einsum, architecture, nest, tile)
     compute_cycles = math.prod(loop.bound for level in mapping.levels for loop in level.temporal)
     spatial = [math.prod(loop.bound for loop in level.spatial) for level in mapping.levels]
-    outputs = einsum.output.name
+    inside = [mapping.tile_extents(row) for row in range(len(mapping.levels) + 1)]
     levels: list[LevelReport] = []
     for row, (storage, level) in enumerate(zip(architecture.levels, mapping.levels, strict=True)):
         instances = math.prod(spatial[:row])
@@ -61,9 +61,9 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping) -> Re
         reads_all: list[int] = []
         writes_all: list[int] = []
         for t, tensor in enumerate(einsum.tensors):
-            is_output = tensor.name == outputs
+            is_output = tensor is einsum.output
             reads, fills, updates = _per_instance(
-                is_output=is_output, served=int(served[t, row]), received=int(received[t, row]),
+                is_output=is_output, served=int(served[t, row]), received=int(delta[t, row - 1]) if row else 0,
                 partition=int(partition[t, row]), is_outermost=not nest.keep[t, :row].any(),
             )  # fmt: skip
             if nest.keep[t, row]:
@@ -84,8 +84,9 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping) -> Re
                 tensors[tensor.name] = TensorCounts()
             if nest.keep[t, : row + 1].any():
                 networks[tensor.name] = network_counts(
-                    storage, level, tensor=tensor, is_output=is_output, instances=instances,
-                    handed_words=int(handed[t, row]), served_words=int(served[t, row]),
+                    storage, level, tensor=tensor, child_extents=inside[row + 1], is_output=is_output,
+                    instances=instances,
+                    handed_words=int(delta[t, row] * groups[t, row]), served_words=int(served[t, row]),
                     partition_words=int(partition[t, row]),
                 )  # fmt: skip
             else:
@@ -131,7 +132,7 @@ def _per_instance(
     back here nor fetched from outside (first-read elision).
     """
     if not is_output:
-        return served, received, 0
+        return served, 0 if is_outermost else received, 0
     return served - partition, 0 if is_outermost else received - partition, served
 
 

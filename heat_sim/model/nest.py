@@ -17,20 +17,22 @@ _LARGEST = 2**62
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nest:
-    """The loop nest as arrays: L levels, T tensors, V rank variables, P loops at the fullest level.
+    """The loop nest as arrays: L levels, T tensors of at most D ranks, V rank variables, P loops at the fullest level.
 
     Attributes:
         loop_var: (L, P) rank variable of each temporal loop, outermost first.
         loop_bound: (L, P) its bound; 1 where there is no loop.
         spatial: (L, V) product of the spatial bounds of each rank variable below each level.
-        relevant: (T, V) whether the rank variable indexes the tensor.
+        coefficient: (T, D, V) of the projection; unused ranks are all 0.
+        plain: (T,) whether every rank is indexed by one rank variable.
         keep: (T, L) whether the level holds the tensor.
     """
 
     loop_var: NDArray[np.int64]
     loop_bound: NDArray[np.int64]
     spatial: NDArray[np.int64]
-    relevant: NDArray[np.bool_]
+    coefficient: NDArray[np.int64]
+    plain: NDArray[np.bool_]
     keep: NDArray[np.bool_]
 
 
@@ -38,7 +40,8 @@ def lower(einsum: Einsum, mapping: Mapping) -> Nest:
     """Return the arrays of a mapping that `check_mapping` has accepted.
 
     Raises:
-        SpecError: A tensor is indexed by a sum or with a coefficient, or the counts exceed 64 bits.
+        SpecError: A loop has a residual.
+        HeatError: The counts exceed 64 bits.
     """
     if not mapping.is_perfect:
         raise SpecError(
@@ -46,17 +49,6 @@ def lower(einsum: Einsum, mapping: Mapping) -> Nest:
                      got="a loop with a residual", expected="bounds that multiply to the extents",
                      remedy="Choose divisors, or pad the extent.")
         )  # fmt: skip
-    for tensor in einsum.tensors:
-        if not tensor.is_plain:
-            raise SpecError(
-                describe(
-                    f"einsum {einsum.name}, tensor {tensor.name}",
-                    "the model covers tensors whose ranks are single rank variables (model section 1)",
-                    got=tensor,
-                    expected="a projection such as A[m,k]",
-                    remedy="Rewrite a convolution as a matmul (im2col).",
-                )
-            )
     if einsum.ops * 2 >= _LARGEST:
         raise HeatError(
             describe(f"einsum {einsum.name}", "counts exceed 64 bits", got=f"{einsum.ops} ops",
@@ -74,11 +66,18 @@ def lower(einsum: Einsum, mapping: Mapping) -> Nest:
             loop_bound[row, column] = loop.bound
         for loop in level.spatial:
             spatial[row, place[loop.rank_var]] *= loop.bound
+    ranks = max(1, *(len(tensor.projection) for tensor in einsum.tensors))
+    coefficient = np.zeros((len(einsum.tensors), ranks, len(place)), dtype=np.int64)
+    for t, tensor in enumerate(einsum.tensors):
+        for row, terms in enumerate(tensor.projection):
+            for var, factor in terms:
+                coefficient[t, row, place[var]] = factor
     return Nest(
         loop_var=loop_var,
         loop_bound=loop_bound,
         spatial=spatial,
-        relevant=np.array([[var in t.rank_vars for var in place] for t in einsum.tensors], dtype=np.bool_),
+        coefficient=coefficient,
+        plain=np.array([tensor.is_plain for tensor in einsum.tensors], dtype=np.bool_),
         keep=np.array(
             [[t.name in level.keep for level in mapping.levels] for t in einsum.tensors], dtype=np.bool_
         ),

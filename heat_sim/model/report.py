@@ -225,19 +225,21 @@ def _network_json(level: LevelReport, architecture: Architecture, name: str) -> 
     hop_energy_pj = architecture.levels[architecture.index(level.name)].hop_energy_pj
 
     def tensor_json(counts: NetworkCounts) -> dict[str, Any]:
-        groups = {"multicast": counts.multicast, "scatter": counts.scatter, "accesses": counts.words}
+        groups = [
+            {"multicast": each.multicast, "scatter": each.scatter, "accesses": each.words} for each in counts.classes
+        ]
         return {
             "fanout": counts.fanout,
             "multicast_factor": counts.multicast,
             "ingresses_per_instance": counts.words,
-            "ingress_breakdown_per_instance": [groups] if counts.fanout else [],
-            "link_transfers_per_instance": 0,
+            "ingress_breakdown_per_instance": groups,
+            "link_transfers_per_instance": counts.link_transfers,
             "spatial_reductions_per_instance": counts.spatial_reductions,
             "average_hops": counts.average_hops,
             "energy_per_hop_pJ": hop_energy_pj,
             "energy_per_instance_pJ": counts.energy_pj / level.instances_used,
             "energy_pJ": counts.energy_pj,
-            "link_transfer_energy_pJ": 0.0,
+            "link_transfer_energy_pJ": counts.link_transfer_energy_pj,
             "spatial_reduction_energy_pJ": 0.0,
         }
 

@@ -1,12 +1,9 @@
 """Words moved, per tensor and level (model sections 3 to 6).
 
-Let L hand tiles of T to the next inner level. In the product form of a plain tensor the words one
-instance of L hands over are::
-
-    (words of T under one child) x (relevant spatial bounds at L) x (temporal bounds of L and outside it)
-
-without the run of irrelevant temporal bounds that sits innermost at and above L (stationarity).
-The compute units have no operand register, so nothing is left out below the innermost level.
+A level hands each child the tiles of a tensor, one after another. What is handed over when the tile
+moves is the part of the new box that the old one did not hold, if both moves went the same way along
+one rank, else the whole box. A plain tensor (each rank indexed by one rank variable) never overlaps,
+and the sum over all moves is a product of bounds; for a sliding window the moves are walked.
 """
 
 from __future__ import annotations
@@ -16,110 +13,220 @@ from numba import njit
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 @njit(cache=True)
 def count_words(
-    loop_var: Counts, loop_bound: Counts, spatial: Counts, relevant: NDArray[np.bool_], keep: NDArray[np.bool_]
+    loop_var: Counts, loop_bound: Counts, spatial: Counts, coefficient: Counts, plain: Flags, keep: Flags
 ) -> tuple[Counts, Counts, Counts, Counts, Counts]:
     """Return tiles, partitions, and words handed over, for one nest (see `Nest` for the arguments).
 
     Returns:
-        Five (T, L) arrays, in words per instance:
-        tile: words of the tensor under the level;
-        partition: distinct words of the tensor that ever live in one instance;
-        handed: words the level hands to its child by the tile deltas alone;
-        served: the same after the accesses of bypassing levels further in are charged to it;
-        received: words that arrive in the level from outside, 0 at the outermost keeping level.
+        Five (T, L) arrays, in words per instance, but for the fourth:
+        tile: words of the box that the tensor has under the level;
+        partition: words of the tensor that ever live in one instance;
+        delta: words one child of the level is handed, by the moves of its tile alone;
+        groups: children of one instance whose tiles differ, so that they cannot share a read;
+        served: words the level hands out, accesses of bypassing levels further in included.
     """
     levels, slots = loop_var.shape
-    tensors, rank_vars = relevant.shape
-    tile = np.ones((tensors, levels + 1), dtype=np.int64)
-    partition = np.ones((tensors, levels), dtype=np.int64)
-    handed = np.zeros((tensors, levels), dtype=np.int64)
-    served = np.zeros((tensors, levels), dtype=np.int64)
-    received = np.zeros((tensors, levels), dtype=np.int64)
+    tensors, _, rank_vars = coefficient.shape
+    # inside[l]: how far each rank variable runs at and inside level l; fan[l]: without the loops in time at l.
+    inside = np.ones((levels + 1, rank_vars), dtype=np.int64)
+    fan = np.ones((levels, rank_vars), dtype=np.int64)
     cycles = 1
-    for level in range(levels):
+    for level in range(levels - 1, -1, -1):
+        fan[level] = inside[level + 1] * spatial[level]
+        inside[level] = fan[level]
         for slot in range(slots):
+            inside[level, loop_var[level, slot]] *= loop_bound[level, slot]
             cycles *= loop_bound[level, slot]
+    tile = np.ones((tensors, levels), dtype=np.int64)
+    partition = np.ones((tensors, levels), dtype=np.int64)
+    delta = np.zeros((tensors, levels), dtype=np.int64)
+    groups = np.ones((tensors, levels), dtype=np.int64)
+    served = np.zeros((tensors, levels), dtype=np.int64)
     for t in range(tensors):
-        for level in range(levels - 1, -1, -1):
-            words = tile[t, level + 1]
-            for slot in range(slots):
-                if relevant[t, loop_var[level, slot]]:
-                    words *= loop_bound[level, slot]
-            for var in range(rank_vars):
-                if relevant[t, var]:
-                    words *= spatial[level, var]
-            tile[t, level] = words
-        # Words of the whole tensor that one instance ever sees: relevant meshes above divide it.
         outermost = 0
         while not keep[t, outermost]:
             outermost += 1
-        partition[t, outermost] = tile[t, 0]
-        for level in range(outermost):
-            for var in range(rank_vars):
-                if relevant[t, var]:
-                    partition[t, outermost] //= spatial[level, var]
-        for level in range(outermost + 1, levels):
-            partition[t, level] = partition[t, level - 1]
-            for var in range(rank_vars):
-                if relevant[t, var]:
-                    partition[t, level] //= spatial[level - 1, var]
+        words = box_words(coefficient[t], inside[0])
         for level in range(levels):
-            handed[t, level] = _handed(t, level, tile[t, level + 1], loop_var, loop_bound, spatial, relevant, cycles)
+            tile[t, level] = box_words(coefficient[t], inside[level])
+            # Relevant meshes above divide what one instance ever sees of the tensor.
+            partition[t, level] = words
+            words = words * box_words(coefficient[t], inside[level + 1]) // box_words(coefficient[t], fan[level])
+            groups[t, level] = distinct_children(coefficient[t], plain[t], inside[level + 1], spatial[level])
+            if level == levels - 1:
+                # Compute units hold nothing: one word each, in every cycle.
+                delta[t, level] = cycles
+            elif plain[t]:
+                delta[t, level] = _plain_delta(
+                    coefficient[t], level, loop_var, loop_bound, box_words(coefficient[t], inside[level + 1])
+                )
+            else:
+                delta[t, level] = _sliding_delta(
+                    coefficient[t], level, loop_var, loop_bound, inside[level + 1], spatial
+                )
         # A bypassed level's accesses are served by the next outer level that keeps the tensor.
         child = levels - 1
         for level in range(levels - 1, -1, -1):
             if level < levels - 1 and keep[t, level + 1]:
                 child = level
-            words = handed[t, child]
-            for between in range(level, child):
-                for var in range(rank_vars):
-                    if relevant[t, var]:
-                        words *= spatial[between, var]
+            words = delta[t, child]
+            for between in range(level, child + 1):
+                words *= groups[t, between]
             served[t, level] = words
-        parent = outermost
-        for level in range(outermost + 1, levels):
-            if keep[t, level]:
-                words = served[t, parent]
-                for between in range(parent, level):
-                    for var in range(rank_vars):
-                        if relevant[t, var]:
-                            words //= spatial[between, var]
-                received[t, level] = words
-                parent = level
-    return tile[:, :levels], partition, handed, served, received
+    return tile, partition, delta, groups, served
 
 
 @njit(cache=True)
-def _handed(
-    t: int,
-    level: int,
-    child_tile: int,
-    loop_var: Counts,
-    loop_bound: Counts,
-    spatial: Counts,
-    relevant: NDArray[np.bool_],
-    cycles: int,
-) -> int:
-    """Return the words one instance of `level` hands to its children over the whole run."""
-    levels, slots = loop_var.shape
-    words = child_tile
-    for var in range(relevant.shape[1]):
-        if relevant[t, var]:
-            words *= spatial[level, var]
-    if level == levels - 1:
-        return words * cycles
+def box_words(coefficient: Counts, extent: Counts) -> int:
+    """Return the words of the box that a tensor has when the rank variables run this far.
+
+    Args:
+        coefficient: (D, V) of one tensor.
+        extent: (V,) values each rank variable takes.
+    """
+    words = 1
+    for rank in range(coefficient.shape[0]):
+        side = 1
+        for var in range(coefficient.shape[1]):
+            side += coefficient[rank, var] * (extent[var] - 1)
+        words *= side
+    return words
+
+
+@njit(cache=True)
+def distinct_children(coefficient: Counts, is_plain: bool, child_extent: Counts, mesh: Counts) -> int:
+    """Return how many different boxes the children of one instance hold.
+
+    Args:
+        coefficient: (D, V) of one tensor.
+        is_plain: Whether each rank is indexed by one rank variable.
+        child_extent: (V,) how far each rank variable runs inside a child.
+        mesh: (V,) spatial bounds below the level.
+    """
+    ranks, rank_vars = coefficient.shape
+    relevant = 1
+    for var in range(rank_vars):
+        if mesh[var] > 1:
+            for rank in range(ranks):
+                if coefficient[rank, var]:
+                    relevant *= mesh[var]
+                    break
+    if is_plain or relevant == 1:
+        return relevant
+    # The corner of each child's box, as one number in the strides of a box that holds them all.
+    corners = np.zeros(relevant, dtype=np.int64)
+    stride = 1
+    for rank in range(ranks):
+        step = 1  # children that the rank variables seen so far tell apart
+        reach = 0
+        for var in range(rank_vars):
+            is_relevant = False
+            for other in range(ranks):
+                is_relevant = is_relevant or coefficient[other, var] != 0
+            if mesh[var] > 1 and is_relevant:
+                shift = coefficient[rank, var] * child_extent[var]
+                for place in range(relevant):
+                    corners[place] += stride * shift * ((place // step) % mesh[var])
+                reach += shift * (mesh[var] - 1)
+                step *= mesh[var]
+        stride *= reach + 1
+    corners = np.sort(corners)
+    distinct = 1
+    for place in range(1, relevant):
+        if corners[place] != corners[place - 1]:
+            distinct += 1
+    return distinct
+
+
+@njit(cache=True)
+def _plain_delta(coefficient: Counts, level: int, loop_var: Counts, loop_bound: Counts, child_words: int) -> int:
+    """Return the child's tile times the bounds above it, without the innermost run of irrelevant ones."""
+    words = child_words
     stationary = True
     for outer in range(level, -1, -1):
-        for slot in range(slots - 1, -1, -1):
+        for slot in range(loop_var.shape[1] - 1, -1, -1):
             bound = loop_bound[outer, slot]
             if bound == 1:
                 continue
-            if relevant[t, loop_var[outer, slot]]:
-                stationary = False
+            for rank in range(coefficient.shape[0]):
+                if coefficient[rank, loop_var[outer, slot]]:
+                    stationary = False
             if not stationary:
                 words *= bound
     return words
+
+
+@njit(cache=True)
+def _sliding_delta(
+    coefficient: Counts, level: int, loop_var: Counts, loop_bound: Counts, child_extent: Counts, spatial: Counts
+) -> int:
+    """Return the words one child is handed, walking iterations 0 and 1 of every loop in time above it.
+
+    Iteration 1 stands for all the later ones, as in Timeloop.
+    """
+    ranks, rank_vars = coefficient.shape
+    slots = loop_var.shape[1]
+    side = np.ones(ranks, dtype=np.int64)
+    full = 1
+    for rank in range(ranks):
+        for var in range(rank_vars):
+            side[rank] += coefficient[rank, var] * (child_extent[var] - 1)
+        full *= side[rank]
+    # Loops above the child, innermost first: how far one step of each moves the box along every rank.
+    count = 0
+    bounds = np.ones((level + 1) * slots, dtype=np.int64)
+    shifts = np.zeros(((level + 1) * slots, ranks), dtype=np.int64)
+    reach = child_extent.copy()
+    for outer in range(level, -1, -1):
+        for var in range(rank_vars):
+            reach[var] *= spatial[outer, var]
+        for slot in range(slots - 1, -1, -1):
+            bound = loop_bound[outer, slot]
+            var = loop_var[outer, slot]
+            if bound > 1:
+                bounds[count] = bound
+                for rank in range(ranks):
+                    shifts[count, rank] = coefficient[rank, var] * reach[var]
+                count += 1
+            reach[var] *= bound
+    total = full  # the first tile
+    before = np.zeros(ranks, dtype=np.int64)
+    now = np.zeros(ranks, dtype=np.int64)
+    remembered = np.zeros(ranks, dtype=np.int64)
+    knows = False
+    for point in range(1, 1 << count):
+        now[:] = 0
+        weight = 1
+        for loop in range(count):
+            if (point >> loop) & 1:
+                weight *= bounds[loop] - 1
+                for rank in range(ranks):
+                    now[rank] += shifts[loop, rank]
+        moved = 0
+        along = 0
+        same_way = True
+        for rank in range(ranks):
+            move = now[rank] - before[rank]
+            if move != 0:
+                moved += 1
+                along = rank
+            if move != remembered[rank]:
+                same_way = False
+        if moved == 0:
+            continue
+        step = abs(now[along] - before[along])
+        if not knows or same_way:
+            total += weight * (full // side[along] * step if moved == 1 and step < side[along] else full)
+            for rank in range(ranks):
+                remembered[rank] = now[rank] - before[rank]
+            knows = True
+        else:
+            total += weight * full
+            knows = False
+        before[:] = now
+    return total
