@@ -52,7 +52,7 @@ class DistillSettings:
         max_length: Tokens a text is cut to.
         max_rows: Training rows used, the first so many; None for all.
         precision: Number format of the matrix products.
-        seed: Seeds the order of the rows.
+        seed: Seeds the order of the rows and dropout.
     """
 
     layerwise_epochs: int = 1

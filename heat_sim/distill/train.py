@@ -45,7 +45,7 @@ def distill(
     """Return a trained copy of the student; the given one stays as it is.
 
     Stage 1 fits hidden states and attention maps of every encoder layer to the teacher's, stage 2 the logits to the
-    teacher's (softened) and to the labels. All weights of the student are trained, in both stages.
+    teacher's (softened) and to the labels. All weights of the student are trained, with dropout, in both stages.
 
     Args:
         teacher: The fine-tuned dense model, held fixed.
@@ -61,7 +61,7 @@ def distill(
     """
     settings = settings or DistillSettings()
     rows = encode(teacher.tokenizer, task, split="train", max_length=settings.max_length, max_rows=settings.max_rows)
-    trained = copy.deepcopy(student)
+    trained = copy.deepcopy(student).train()  # dropout regularises both stages; the teacher runs without it
     rng = np.random.default_rng(settings.seed)
 
     def layers(batch: Batch) -> Tensor:
