@@ -7,7 +7,7 @@ below its temporal loops and spread the work over its children.
 from __future__ import annotations
 
 from collections.abc import Mapping as AbstractMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from heat_sim.architecture import Architecture
@@ -15,6 +15,9 @@ from heat_sim.einsum import Einsum
 from heat_sim.errors import InfeasibleError, MappingError, describe
 
 Dimension = Literal["temporal", "x", "y"]
+
+Limit = tuple[int, int | None]
+"""The least and the most that a bound may be; None is no most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +124,19 @@ class LevelConstraints:
     """What a spec demands of the mapping at one storage level.
 
     The spatial entries speak of the loops over the level's children. None means free; a bound of a
-    rank variable that is not listed is free.
+    rank variable that is not listed is free. What depends on the einsum (`others`, a bound 0, the
+    `only` flags) is spelled out by `resolve_constraints`.
 
     Attributes:
         keep: Tensors that must be kept.
         bypass: Tensors that must bypass the level.
-        temporal_bounds: Rank variable to fixed bound.
-        spatial_bounds: Rank variable to fixed bound.
+        others: Where the tensors go that neither list names.
+        temporal_bounds: Rank variable to fixed bound; 0 is the whole extent.
+        spatial_bounds: Rank variable to fixed bound; 0 is the whole extent.
+        temporal_limits: Rank variable to the least and the most its bound may be; None is no most.
+        spatial_limits: Rank variable to the least and the most its bound may be; None is no most.
+        temporal_only: Whether every rank variable without a temporal bound here has bound 1.
+        spatial_only: Whether every rank variable without a spatial bound here has bound 1.
         temporal_order: Rank variables, outermost first.
         spatial_order: Rank variables, outermost first.
         split: How many of the innermost entries of the complete spatial order lie along x.
@@ -135,15 +144,59 @@ class LevelConstraints:
 
     keep: frozenset[str] = frozenset()
     bypass: frozenset[str] = frozenset()
+    others: Literal["keep", "bypass"] | None = None
     temporal_bounds: AbstractMapping[str, int] = field(default_factory=dict)
     spatial_bounds: AbstractMapping[str, int] = field(default_factory=dict)
+    temporal_limits: AbstractMapping[str, Limit] = field(default_factory=dict)
+    spatial_limits: AbstractMapping[str, Limit] = field(default_factory=dict)
+    temporal_only: bool = False
+    spatial_only: bool = False
     temporal_order: tuple[str, ...] | None = None
     spatial_order: tuple[str, ...] | None = None
     split: int | None = None
 
+    @property
+    def speaks_of_loops(self) -> bool:
+        """Whether it demands more than what is kept and what is bypassed."""
+        return replace(self, keep=frozenset(), bypass=frozenset(), others=None) != LevelConstraints()
+
 
 Constraints = AbstractMapping[str, LevelConstraints]
 """Level name to what is demanded there."""
+
+
+def resolve_constraints(constraints: Constraints, *, einsum: Einsum) -> dict[str, LevelConstraints]:
+    """Return the constraints with what depends on the einsum spelled out.
+
+    Names that the einsum does not know stay as they are: they are for the caller to refuse.
+
+    >>> from heat_sim.einsum import parse_einsum
+    >>> matmul = parse_einsum("z[m] = a[m,k] * x[k]", extents={"m": 4, "k": 2})
+    >>> demand = LevelConstraints(keep=frozenset("a"), others="bypass", temporal_bounds={"k": 0}, temporal_only=True)
+    >>> found = resolve_constraints({"RF": demand}, einsum=matmul)["RF"]
+    >>> sorted(found.bypass), found.temporal_bounds
+    (['x', 'z'], {'k': 2, 'm': 1})
+    """
+    extents = dict(einsum.extents)
+
+    def bounds(written: AbstractMapping[str, int], *, only: bool) -> dict[str, int]:
+        found = {name: bound or extents.get(name, 0) for name, bound in written.items()}
+        return found | {name: 1 for name in extents if only and name not in found}
+
+    resolved: dict[str, LevelConstraints] = {}
+    for level, demand in constraints.items():
+        rest = frozenset(tensor.name for tensor in einsum.tensors) - demand.keep - demand.bypass
+        resolved[level] = replace(
+            demand,
+            keep=demand.keep | (rest if demand.others == "keep" else frozenset()),
+            bypass=demand.bypass | (rest if demand.others == "bypass" else frozenset()),
+            others=None,
+            temporal_bounds=bounds(demand.temporal_bounds, only=demand.temporal_only),
+            spatial_bounds=bounds(demand.spatial_bounds, only=demand.spatial_only),
+            temporal_only=False,
+            spatial_only=False,
+        )
+    return resolved
 
 
 def check_mapping(einsum: Einsum, architecture: Architecture, mapping: Mapping) -> None:

@@ -27,7 +27,7 @@ from heat_sim.mapper.objective import OBJECTIVES, ObjectiveName
 from heat_sim.mapper.result import MappedEinsum, MappingResult
 from heat_sim.mapper.spatial import divisors, spatial_choices
 from heat_sim.mapper.temporal import best_temporal
-from heat_sim.mapping import LevelConstraints
+from heat_sim.mapping import LevelConstraints, resolve_constraints
 from heat_sim.model import evaluate
 
 DEFAULT_BUDGET = 32
@@ -81,7 +81,7 @@ def map_einsum(
     """
     started = time.perf_counter()
     matmul = as_matmul(einsum)
-    demands = constraints or {}
+    demands = resolve_constraints(constraints or {}, einsum=einsum)
     choices = _choices(matmul, architecture, _keeps(matmul, architecture, demands))
     value_of = OBJECTIVES[objective]
     least = zip(choices.energy_bound.tolist(), choices.cycles.tolist(), strict=True)
@@ -103,7 +103,7 @@ def map_einsum(
         if math.isinf(cost):
             continue
         mapping = build_mapping(matmul, architecture, keep=keep, spatial=spatial, temporal=bounds, innermost=innermost)
-        report = evaluate(einsum, architecture, mapping)
+        report = evaluate(einsum, architecture, mapping, link_transfers=False)
         found.append(MappedEinsum(mapping=mapping, report=report))
         best_value = min(best_value, value_of(report.energy_pj, report.cycles))
     else:
@@ -148,7 +148,7 @@ def _keeps(matmul: Matmul, architecture: Architecture, demands: AbstractMapping[
     for name in names:
         for place, level in enumerate(architecture.levels):
             demand = demands.get(level.name, LevelConstraints())
-            if demand.temporal_bounds or demand.spatial_bounds or demand.temporal_order or demand.spatial_order:
+            if demand.speaks_of_loops:
                 raise HeatError(
                     describe(f"constraints at {level.name}", "the mapper takes keep and bypass demands only",
                              got="demands on loops", expected="dataspace constraints",

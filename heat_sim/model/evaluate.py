@@ -15,18 +15,20 @@ from heat_sim.mapping import Mapping, check_mapping
 from heat_sim.model.energy import access_energy_pj
 from heat_sim.model.latency import stalled_cycles, throttle
 from heat_sim.model.nest import Nest, lower
-from heat_sim.model.network import NetworkCounts, network_counts
+from heat_sim.model.network import LevelTraffic, NetworkCounts, network_counts, tensor_traffic
 from heat_sim.model.report import LevelReport, Report, TensorCounts
 from heat_sim.model.traffic import count_words
 
 
-def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping) -> Report:
+def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping, *, link_transfers: bool = True) -> Report:
     """Return counts, cycles and energy of the einsum under the mapping, as Timeloop reports them.
 
     Args:
-        einsum: Its tensors must be plain: every rank indexed by one rank variable.
+        einsum: The workload.
         architecture: The hardware.
         mapping: Perfect bounds only.
+        link_transfers: Whether neighbouring children hand each other words that the level would send again
+            (model section 9), as Timeloop does unless told otherwise.
 
     Raises:
         SpecError: The einsum is outside what the model covers.
@@ -46,51 +48,51 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping) -> Re
     """
     check_mapping(einsum, architecture, mapping)
     nest = lower(einsum, mapping)
-    tile, partition, delta, groups, served = count_words(
-        nest.loop_var, nest.loop_bound, nest.spatial, nest.coefficient, nest.plain, nest.keep
+    tile, partition, delta, _, _ = count_words(
+        nest.loop_var, nest.loop_bound, nest.mesh, nest.coefficient, nest.plain, nest.keep
     )
     _check_capacity(einsum, architecture, nest, tile)
     compute_cycles = math.prod(loop.bound for level in mapping.levels for loop in level.temporal)
     spatial = [math.prod(loop.bound for loop in level.spatial) for level in mapping.levels]
-    inside = [mapping.tile_extents(row) for row in range(len(mapping.levels) + 1)]
+    traffic = [
+        tensor_traffic(einsum, architecture, mapping, nest=nest, t=t, delta=delta[t], link_transfers=link_transfers)
+        for t in range(len(einsum.tensors))
+    ]
     levels: list[LevelReport] = []
-    for row, (storage, level) in enumerate(zip(architecture.levels, mapping.levels, strict=True)):
+    for row, storage in enumerate(architecture.levels):
         instances = math.prod(spatial[:row])
         tensors: dict[str, TensorCounts] = {}
         networks: dict[str, NetworkCounts] = {}
         reads_all: list[int] = []
         writes_all: list[int] = []
         for t, tensor in enumerate(einsum.tensors):
+            below = traffic[t][row]
+            if below is None:
+                tensors[tensor.name], networks[tensor.name] = TensorCounts(), NetworkCounts()
+                continue
             is_output = tensor is einsum.output
-            reads, fills, updates = _per_instance(
-                is_output=is_output, served=int(served[t, row]), received=int(delta[t, row - 1]) if row else 0,
-                partition=int(partition[t, row]), is_outermost=not nest.keep[t, :row].any(),
+            distinct = int(partition[t, row])
+            networks[tensor.name] = network_counts(
+                below, storage, is_output=is_output, instances=instances, partition_words=distinct
             )  # fmt: skip
-            if nest.keep[t, row]:
-                reads_all.append(reads)
-                writes_all.append(fills + updates)
-                tensors[tensor.name] = TensorCounts(
-                    kept=True,
-                    tile_words=int(tile[t, row]),
-                    partition_words=int(partition[t, row]),
-                    reads=reads * instances,
-                    fills=fills * instances,
-                    updates=updates * instances,
-                    energy_pj=access_energy_pj(
-                        storage, reads=reads, fills=fills, updates=updates, instances=instances
-                    ),
-                )  # fmt: skip
-            else:
+            if not nest.keep[t, row]:
                 tensors[tensor.name] = TensorCounts()
-            if nest.keep[t, : row + 1].any():
-                networks[tensor.name] = network_counts(
-                    storage, level, tensor=tensor, child_extents=inside[row + 1], is_output=is_output,
-                    instances=instances,
-                    handed_words=int(delta[t, row] * groups[t, row]), served_words=int(served[t, row]),
-                    partition_words=int(partition[t, row]),
-                )  # fmt: skip
-            else:
-                networks[tensor.name] = NetworkCounts()
+                continue
+            reads, fills, updates = _per_instance(
+                below, traffic[t][row - 1] if row else None, is_output=is_output, instances=instances,
+                partition=distinct,
+            )  # fmt: skip
+            reads_all.append(reads)
+            writes_all.append(fills + updates)
+            tensors[tensor.name] = TensorCounts(
+                kept=True,
+                tile_words=int(tile[t, row]),
+                partition_words=distinct,
+                reads=reads * instances,
+                fills=fills * instances,
+                updates=updates * instances,
+                energy_pj=access_energy_pj(storage, reads=reads, fills=fills, updates=updates, instances=instances),
+            )
         share = throttle(storage, reads=reads_all, writes=writes_all, compute_cycles=compute_cycles)
         levels.append(
             LevelReport(
@@ -124,16 +126,21 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping) -> Re
 
 
 def _per_instance(
-    *, is_output: bool, served: int, received: int, partition: int, is_outermost: bool
+    below: LevelTraffic, above: LevelTraffic | None, *, is_output: bool, instances: int, partition: int
 ) -> tuple[int, int, int]:
     """Return reads, fills and updates of one tensor in one instance of a level that keeps it.
 
     The first arrival of each element of an output finds nothing to add to, so it is neither read
-    back here nor fetched from outside (first-read elision).
+    back here nor fetched from outside (first-read elision). Words that neighbours hand each other are
+    read and written at this level; above is None at the outermost level that keeps the tensor.
     """
-    if not is_output:
-        return served, 0 if is_outermost else received, 0
-    return served - partition, 0 if is_outermost else received - partition, served
+    served = below.words
+    elided = partition if is_output else 0
+    if above is None:
+        return round(served - elided), 0, round(served) if is_output else 0
+    from_neighbours = above.links // instances
+    reads, fills = served + from_neighbours - elided, above.child_words + from_neighbours - elided
+    return round(reads), round(fills), round(served) if is_output else 0
 
 
 def _check_capacity(einsum: Einsum, architecture: Architecture, nest: Nest, tile: NDArray[np.int64]) -> None:

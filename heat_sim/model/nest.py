@@ -22,7 +22,7 @@ class Nest:
     Attributes:
         loop_var: (L, P) rank variable of each temporal loop, outermost first.
         loop_bound: (L, P) its bound; 1 where there is no loop.
-        spatial: (L, V) product of the spatial bounds of each rank variable below each level.
+        mesh: (L, V) product of the spatial bounds of each rank variable below each level.
         coefficient: (T, D, V) of the projection; unused ranks are all 0.
         plain: (T,) whether every rank is indexed by one rank variable.
         keep: (T, L) whether the level holds the tensor.
@@ -30,7 +30,7 @@ class Nest:
 
     loop_var: NDArray[np.int64]
     loop_bound: NDArray[np.int64]
-    spatial: NDArray[np.int64]
+    mesh: NDArray[np.int64]
     coefficient: NDArray[np.int64]
     plain: NDArray[np.bool_]
     keep: NDArray[np.bool_]
@@ -59,13 +59,13 @@ def lower(einsum: Einsum, mapping: Mapping) -> Nest:
     levels = len(mapping.levels)
     loop_var = np.zeros((levels, width), dtype=np.int64)
     loop_bound = np.ones((levels, width), dtype=np.int64)
-    spatial = np.ones((levels, len(place)), dtype=np.int64)
+    mesh = np.ones((levels, len(place)), dtype=np.int64)
     for row, level in enumerate(mapping.levels):
         for column, loop in enumerate(level.temporal):
             loop_var[row, column] = place[loop.rank_var]
             loop_bound[row, column] = loop.bound
         for loop in level.spatial:
-            spatial[row, place[loop.rank_var]] *= loop.bound
+            mesh[row, place[loop.rank_var]] *= loop.bound
     ranks = max(1, *(len(tensor.projection) for tensor in einsum.tensors))
     coefficient = np.zeros((len(einsum.tensors), ranks, len(place)), dtype=np.int64)
     for t, tensor in enumerate(einsum.tensors):
@@ -75,7 +75,7 @@ def lower(einsum: Einsum, mapping: Mapping) -> Nest:
     return Nest(
         loop_var=loop_var,
         loop_bound=loop_bound,
-        spatial=spatial,
+        mesh=mesh,
         coefficient=coefficient,
         plain=np.array([tensor.is_plain for tensor in einsum.tensors], dtype=np.bool_),
         keep=np.array(

@@ -59,13 +59,14 @@ class LevelReport:
     networks: dict[str, NetworkCounts]
 
     @property
+    def network_energy_pj(self) -> float:
+        """Words to and from the children, and between them."""
+        return sum(n.energy_pj + n.link_transfer_energy_pj for n in self.networks.values())
+
+    @property
     def energy_pj(self) -> float:
         """Accesses, leakage and the network to the children."""
-        return (
-            sum(t.energy_pj for t in self.tensors.values())
-            + sum(n.energy_pj for n in self.networks.values())
-            + self.leakage_energy_pj
-        )
+        return sum(t.energy_pj for t in self.tensors.values()) + self.network_energy_pj + self.leakage_energy_pj
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,7 @@ class Report:
     @property
     def network_energy_pj(self) -> float:
         """Share of the energy spent on the networks between levels."""
-        return sum(n.energy_pj for level in self.levels for n in level.networks.values())
+        return sum(level.network_energy_pj for level in self.levels)
 
     @property
     def utilization(self) -> float:

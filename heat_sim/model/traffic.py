@@ -66,9 +66,8 @@ def count_words(
                     coefficient[t], level, loop_var, loop_bound, box_words(coefficient[t], inside[level + 1])
                 )
             else:
-                delta[t, level] = _sliding_delta(
-                    coefficient[t], level, loop_var, loop_bound, inside[level + 1], spatial
-                )
+                _, _, words_by_move = walk_moves(coefficient[t], level, loop_var, loop_bound, spatial, False)
+                delta[t, level] = words_by_move.sum()
         # A bypassed level's accesses are served by the next outer level that keeps the tensor.
         child = levels - 1
         for level in range(levels - 1, -1, -1):
@@ -162,26 +161,43 @@ def _plain_delta(coefficient: Counts, level: int, loop_var: Counts, loop_bound: 
 
 
 @njit(cache=True)
-def _sliding_delta(
-    coefficient: Counts, level: int, loop_var: Counts, loop_bound: Counts, child_extent: Counts, spatial: Counts
-) -> int:
-    """Return the words one child is handed, walking iterations 0 and 1 of every loop in time above it.
+def walk_moves(
+    coefficient: Counts, level: int, loop_var: Counts, loop_bound: Counts, spatial: Counts, is_innermost: bool
+) -> tuple[int, Counts, Counts]:
+    """Return what one child of the level is handed, summed by how it moved.
 
-    Iteration 1 stands for all the later ones, as in Timeloop.
+    Iterations 0 and 1 of every loop in time at and above the level are walked; iteration 1 stands for
+    all the later ones, as in Timeloop.
+
+    Args:
+        coefficient: (D, V) of one tensor.
+        level: Whose children are visited.
+        loop_var: See `Nest`.
+        loop_bound: See `Nest`.
+        spatial: (L, V) product of the spatial bounds of each rank variable below each level.
+        is_innermost: Children are compute units, which hold nothing and need one word in every visit.
+
+    Returns:
+        kinds: How many rows of the next two are in use; row 0 is for visits without a predecessor of equal shape;
+        behind: (K, D) corner of the box handed over less that of the one handed over in the visit before, negated;
+        words: (K,) handed over in the visits of this kind.
     """
+    levels, slots = loop_var.shape
     ranks, rank_vars = coefficient.shape
-    slots = loop_var.shape[1]
+    reach = np.ones(rank_vars, dtype=np.int64)
+    for inner in range(levels - 1, level, -1):
+        for var in range(rank_vars):
+            reach[var] *= spatial[inner, var]
+        for slot in range(slots):
+            reach[loop_var[inner, slot]] *= loop_bound[inner, slot]
     side = np.ones(ranks, dtype=np.int64)
-    full = 1
     for rank in range(ranks):
         for var in range(rank_vars):
-            side[rank] += coefficient[rank, var] * (child_extent[var] - 1)
-        full *= side[rank]
+            side[rank] += coefficient[rank, var] * (reach[var] - 1)
     # Loops above the child, innermost first: how far one step of each moves the box along every rank.
     count = 0
     bounds = np.ones((level + 1) * slots, dtype=np.int64)
     shifts = np.zeros(((level + 1) * slots, ranks), dtype=np.int64)
-    reach = child_extent.copy()
     for outer in range(level, -1, -1):
         for var in range(rank_vars):
             reach[var] *= spatial[outer, var]
@@ -194,12 +210,15 @@ def _sliding_delta(
                     shifts[count, rank] = coefficient[rank, var] * reach[var]
                 count += 1
             reach[var] *= bound
-    total = full  # the first tile
-    before = np.zeros(ranks, dtype=np.int64)
-    now = np.zeros(ranks, dtype=np.int64)
-    remembered = np.zeros(ranks, dtype=np.int64)
+    # A move depends on the loop that advances and on the shape fetched, so there are few kinds.
+    behind = np.zeros((8 * count + 8, ranks), dtype=np.int64)
+    words = np.zeros(8 * count + 8, dtype=np.int64)
+    kinds = 1
+    before, now, remembered = np.zeros(ranks, np.int64), np.zeros(ranks, np.int64), np.zeros(ranks, np.int64)
+    corner, sides = np.zeros(ranks, np.int64), side.copy()
+    old_corner, old_sides = np.zeros(ranks, np.int64), np.zeros(ranks, np.int64)
     knows = False
-    for point in range(1, 1 << count):
+    for point in range(1 << count):
         now[:] = 0
         weight = 1
         for loop in range(count):
@@ -207,26 +226,50 @@ def _sliding_delta(
                 weight *= bounds[loop] - 1
                 for rank in range(ranks):
                     now[rank] += shifts[loop, rank]
-        moved = 0
-        along = 0
-        same_way = True
+        moved, along, same_way = 0, 0, True
         for rank in range(ranks):
-            move = now[rank] - before[rank]
-            if move != 0:
+            if now[rank] != before[rank]:
                 moved += 1
                 along = rank
-            if move != remembered[rank]:
+            if now[rank] - before[rank] != remembered[rank]:
                 same_way = False
-        if moved == 0:
-            continue
-        step = abs(now[along] - before[along])
-        if not knows or same_way:
-            total += weight * (full // side[along] * step if moved == 1 and step < side[along] else full)
-            for rank in range(ranks):
-                remembered[rank] = now[rank] - before[rank]
-            knows = True
-        else:
-            total += weight * full
-            knows = False
+        corner[:] = now
+        sides[:] = side
+        if point > 0 and not is_innermost:
+            if moved == 0:
+                sides[:] = 0
+            elif not knows or same_way:
+                step = now[along] - before[along]
+                if moved == 1 and abs(step) < side[along]:
+                    sides[along] = abs(step)
+                    if step > 0:
+                        corner[along] += side[along] - step
+                for rank in range(ranks):
+                    remembered[rank] = now[rank] - before[rank]
+                knows = True
+            else:
+                knows = False
         before[:] = now
-    return total
+        handed = weight
+        equal_shape = point > 0
+        for rank in range(ranks):
+            handed *= sides[rank]
+            equal_shape = equal_shape and sides[rank] == old_sides[rank]
+        if handed > 0:
+            kind = 0
+            if equal_shape:
+                kind = kinds
+                for known in range(1, kinds):
+                    same = True
+                    for rank in range(ranks):
+                        same = same and behind[known, rank] == old_corner[rank] - corner[rank]
+                    if same:
+                        kind = known
+                if kind == kinds:
+                    for rank in range(ranks):
+                        behind[kind, rank] = old_corner[rank] - corner[rank]
+                    kinds += 1
+            words[kind] += handed
+        old_corner[:] = corner
+        old_sides[:] = sides
+    return kinds, behind, words

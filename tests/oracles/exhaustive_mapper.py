@@ -21,7 +21,7 @@ def reports(einsum: Einsum, architecture: Architecture) -> Iterator[Report]:
     """Yield the report of every mapping that fits."""
     for mapping in mappings(einsum, architecture):
         try:
-            yield evaluate(einsum, architecture, mapping)
+            yield evaluate(einsum, architecture, mapping, link_transfers=False)
         except InfeasibleError:
             continue
 

@@ -11,6 +11,7 @@ from heat_sim.einsum import parse_einsum
 from heat_sim.errors import HeatError, InfeasibleError
 from heat_sim.mapping import LevelMapping, Loop, Mapping
 from heat_sim.model import Report, evaluate
+from heat_sim.model.network import MulticastClass
 
 ALL = frozenset("ABZ")
 M, N, K = 3, 5, 7
@@ -80,8 +81,8 @@ def test_a_bandwidth_below_the_need_stretches_the_run(kind: str, words: int) -> 
 
 def test_words_on_the_network_are_counted_once_per_group() -> None:
     networks = run(toy()).level("DRAM").networks
-    assert (networks["B"].words, networks["B"].multicast, networks["B"].scatter) == (N * K, M, 1)
-    assert (networks["A"].words, networks["A"].multicast, networks["A"].scatter) == (M * N * K, 1, M)
+    assert networks["B"].classes == (MulticastClass(multicast=M, scatter=1, words=N * K),)
+    assert networks["A"].classes == (MulticastClass(multicast=1, scatter=M, words=M * N * K),)
 
 
 def test_a_main_memory_sends_partial_sums_both_ways() -> None:
