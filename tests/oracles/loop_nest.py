@@ -1,45 +1,59 @@
-"""The loop-nest walker: executes every iteration of a small nest and counts the words that move.
+"""The loop-nest walker: executes a small nest step by step and counts the words that move.
 
-The model's formulas multiply loop bounds. This file knows no formula: it runs the nest, writes down which word each
-compute unit touches in each cycle, keeps a real buffer per instance, and counts what goes in and out of it. It is slow
-on purpose (a few hundred thousand ops per second) and must stay easy to believe.
+The model's formulas multiply loop bounds. This file knows no formula: it runs the nest, writes down what each compute
+unit touches in each cycle, keeps a real buffer per instance, and counts what goes in and out of it. It is slow on
+purpose (some ten thousand ops per second) and must stay easy to believe.
 
 How the hardware is pictured (docs/model.md has the same as rules):
 
-* While all loops above a level stand still, its instance holds one *tile*: the words touched below it meanwhile.
-* When the loops above advance and the tile is another one, it is replaced as a whole; if it is the same, nothing moves.
+* While all loops above a level stand still, its instance needs one *tile* per tensor: the box around the words touched
+  below it meanwhile, cut off where the rank variables end.
+* When the loops above advance and the tile is the same, nothing moves. If it moved by the same vector as at its last
+  move (or moves for the first time), only its new part is fetched, provided that this is a box; else the whole tile is,
+  and the vector is forgotten, so that the next move counts as a first one again.
 * Compute units hold nothing: every cycle, each asks for its word of every input and hands up its word of the output.
-* Children of one parent that ask for equal tiles in the same step are served by one read (multicast); those that hand
-  up equal tiles are summed on the way and arrive as one update (spatial reduction).
+* Children of one parent that ask for equal boxes in the same step are served by one read (multicast); those that hand
+  up equal boxes are summed on the way and arrive as one update (spatial reduction).
 * A partial sum is read back for every arrival of an element except its first in that instance.
-* A level that does not keep the tensor holds nothing and is passed through.
+* A level that does not keep the tensor holds nothing: it passes the requests of its children on as one bundle, and its
+  parent serves equal bundles with one read.
+* Rank variables end at their extent (imperfect factors): all units run in lock step, and those whose turn lies beyond
+  the end of a rank variable are idle. A step in which all are idle takes no time.
+
+Two things are Timeloop's rather than nature's, and can be asked for: its extrapolation (`extrapolated`) and transfers
+between neighbours (`link_transfers`, see `_linked`).
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
-from heat_sim.architecture import Architecture
+from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.einsum import Einsum, TensorAccess
-from heat_sim.mapping import Mapping
-
-Word = tuple[int, ...]
-"""Coordinates of one element of a tensor."""
+from heat_sim.mapping import LevelMapping, Mapping
 
 Indices = tuple[int, ...]
 """Current indices of some loops, outermost first: a moment in time, or a place among the instances."""
 
-Tile = frozenset[Word]
+Word = tuple[int, ...]
+"""Coordinates of one element of a tensor."""
 
-Steps = dict[Indices, dict[Indices, Tile]]
-"""The tiles of one level and tensor: moment, in order of time -> instance -> tile."""
+Box = tuple[tuple[int, int], ...]
+"""Per rank of a tensor, the first coordinate and the one after the last."""
 
-Arrivals = list[dict[Indices, Tile]]
-"""Per step in time, the instances that get (or, for an output, begin) another tile."""
+Step: TypeAlias = "dict[Indices, Box]"
+"""What some instances need, or get, in one step of the loops above them."""
+
+Request: TypeAlias = "Box | frozenset[tuple[Indices, Request]]"
+"""What a parent is asked for at once: a box, or what the children of a level that holds nothing ask for."""
+
+Neighbours = dict[Indices, list[Indices]]
+"""Place of a child among its siblings -> the places next to it."""
 
 
 class Counts(NamedTuple):
@@ -56,132 +70,273 @@ class Walk:
 
     Attributes:
         counts: (level name, tensor name) -> words moved, for the levels that keep the tensor.
+        links: (level name, tensor name) -> words that children of the level got from a neighbour, where there are any.
         ops: Points of the iteration space executed.
         cycles: Steps in time, without stalls.
-        peak_words: Level name -> most words that one instance held at once.
+        peak_words: Level name -> most words that one instance needed at once.
     """
 
     counts: dict[tuple[str, str], Counts]
+    links: dict[tuple[str, str], int]
     ops: int
     cycles: int
     peak_words: dict[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Op:
-    """One executed op: when, where, and the value of each rank variable."""
-
-    time: Indices
-    place: Indices
-    values: dict[str, int]
-
-
-def walk(einsum: Einsum, architecture: Architecture, mapping: Mapping) -> Walk:
+def walk(
+    einsum: Einsum,
+    architecture: Architecture,
+    mapping: Mapping,
+    *,
+    extrapolated: bool = False,
+    link_transfers: bool = False,
+) -> Walk:
     """Return the counts of one nest by executing it.
 
     Args:
-        einsum: Every rank indexed by one rank variable (`TensorAccess.is_plain`): tiles are then equal or disjoint.
-        architecture: Only its levels' names and order are looked at.
-        mapping: The nest, with perfect bounds.
+        einsum: Any.
+        architecture: Only its levels' names and order are looked at, and with links the widths of the meshes.
+        mapping: The nest.
+        extrapolated: Timeloop's shortcut, for perfect bounds: iterations 0 and 1 of every loop in time are executed
+            and iteration 1 stands for all the rest, so the nest jumps from there to whatever comes after the last. With
+            it come its roundings: words are averaged over the instances of a level and rounded there.
+        link_transfers: Whether neighbours hand words to each other.
     """
-    assert all(tensor.is_plain for tensor in einsum.tensors), "sliding windows are beyond this walker"
-    ops = list(_execute(mapping))
+    assert mapping.is_perfect or not extrapolated, "the extrapolation is meant for perfect bounds"
     names = [level.name for level in architecture.levels]
     compute = len(names)
     counts: dict[tuple[str, str], Counts] = {}
-    held: dict[str, Counter[tuple[Indices, Indices]]] = {name: Counter() for name in names}
+    links: dict[tuple[str, str], int] = {}
+    held: dict[str, Counter[tuple[int, Indices]]] = {name: Counter() for name in names}
+    ops = cycles = 0
     for tensor in einsum.tensors:
         keepers = [place for place, level in enumerate(mapping.levels) if tensor.name in level.keep]
         moved: Counter[tuple[int, str]] = Counter()
         for parent, child in itertools.pairwise((*keepers, compute)):
-            tiles = _tiles(ops, tensor, mapping, child)
-            arrivals = list(tiles.values()) if child == compute else _replacements(tiles)
+            steps = _tiles(einsum, tensor, mapping, place=child, extrapolated=extrapolated)
             family = sum(len(level.spatial) for level in mapping.levels[:parent])
-            if tensor is einsum.output:
-                moved[parent, "updates"], moved[parent, "reads"] = _hand_up(arrivals, family)
-                fills = _refill(arrivals)
-            else:
-                moved[parent, "reads"], fills = _hand_down(arrivals, family)
-            moved[child, "fills"] = fills  # what the compute units get fills nothing and is not looked at again
+            siblings = _neighbours(mapping.levels[child - 1], architecture.levels[child - 1]) if link_transfers else {}
+            before: Step = {}
+            below: dict[Indices, set[Word]] = defaultdict(set)
+            inside: dict[Indices, set[Word]] = defaultdict(set)
+            ops = cycles = 0
+            for weight, arrivals in steps if child == compute else _new_parts(steps):
+                linked = _linked(arrivals, before, siblings)
+                before = arrivals
+                asked = {who: box for who, box in arrivals.items() if who not in linked}
+                moved[parent, "handed"] += weight * _served(asked, mapping.levels[parent:child])
+                moved[child, "received"] += weight * sum(map(_words, asked.values()))
+                moved[child, "passed"] += weight * sum(_words(arrivals[who]) for who in linked)
+                ops += weight * len(arrivals)
+                cycles += weight * bool(arrivals)
+                if tensor is einsum.output and not extrapolated:
+                    for who, box in arrivals.items():
+                        words = set(itertools.product(*itertools.starmap(range, box)))
+                        below[who[:family]] |= words
+                        inside[who] |= words
+            moved[parent, "begun below"] = sum(map(len, below.values()))
+            moved[child, "begun"] = sum(map(len, inside.values()))
+            if moved[child, "passed"]:
+                links[names[child - 1], tensor.name] = moved[child, "passed"]
         for place in keepers:
-            counts[names[place], tensor.name] = Counts(*(moved[place, action] for action in Counts._fields))
-            for moment, step in _tiles(ops, tensor, mapping, place).items():
-                held[names[place]].update({(moment, instance): len(tile) for instance, tile in step.items()})
+            if extrapolated:
+                _average(moved, einsum, tensor, mapping, place=place)
+            passed, handed = moved[place, "passed"], moved[place, "handed"]
+            counts[names[place], tensor.name] = (
+                Counts(
+                    handed + passed - moved[place, "begun below"],
+                    (moved[place, "received"] + passed - moved[place, "begun"]) * (place > keepers[0]),
+                    handed,
+                )
+                if tensor is einsum.output
+                else Counts(handed + passed, moved[place, "received"] + passed, 0)
+            )
+            for n, (_, tiles) in enumerate(_tiles(einsum, tensor, mapping, place=place, extrapolated=extrapolated)):
+                held[names[place]].update({(n, who): _words(tile) for who, tile in tiles.items()})
     return Walk(
         counts=counts,
-        ops=len(ops),
-        cycles=len({op.time for op in ops}),
+        links=links,
+        ops=ops,
+        cycles=cycles,
         peak_words={name: max(held[name].values(), default=0) for name in names},
     )
 
 
-def _execute(mapping: Mapping) -> Iterator[_Op]:
-    """Run the nest: the temporal loops in order and, in every cycle, all spatial ones at once."""
-    loops = [loop for level in mapping.levels for loop in level.loops]
-    in_time = [n for n, loop in enumerate(loops) if loop.dimension == "temporal"]
-    in_space = [n for n, loop in enumerate(loops) if loop.dimension != "temporal"]
-    for time in itertools.product(*(range(loops[n].bound) for n in in_time)):
-        for place in itertools.product(*(range(loops[n].bound) for n in in_space)):
-            index = dict(zip((*in_time, *in_space), (*time, *place), strict=True))
-            values: dict[str, int] = defaultdict(int)
-            for n, loop in enumerate(loops):  # from the outside in: each loop splits the range of the one before
-                values[loop.rank_var] = values[loop.rank_var] * loop.bound + index[n]
-            yield _Op(time=time, place=place, values=values)
+def _tiles(
+    einsum: Einsum, tensor: TensorAccess, mapping: Mapping, *, place: int, extrapolated: bool
+) -> Iterator[tuple[int, Step]]:
+    """Run the loops in time above the level at `place`; yield the tiles of its instances that are not idle.
+
+    With each step goes how many steps it stands for. A place beyond the last level is that of the compute units.
+    """
+    extents = dict(einsum.extents)
+    sizes = dict.fromkeys(extents, 1)
+    in_time: list[tuple[str, int]] = []
+    in_space: list[tuple[str, int]] = []
+    turns: list[list[tuple[int, int]]] = []
+    units: list[range] = []
+    for depth, level in reversed(list(enumerate(mapping.levels))):
+        for loop in reversed(level.loops):  # from the inside out: a loop's stride is the range of those further in
+            if depth < place and loop.dimension == "temporal":
+                in_time.insert(0, (loop.rank_var, sizes[loop.rank_var]))
+                rest = (
+                    [(1, loop.bound - 1)][: loop.bound - 1] if extrapolated else [(n, 1) for n in range(1, loop.bound)]
+                )
+                turns.insert(0, [(0, 1), *rest])
+            elif depth < place:
+                in_space.insert(0, (loop.rank_var, sizes[loop.rank_var]))
+                units.insert(0, range(loop.bound))
+            sizes[loop.rank_var] *= loop.bound
+    inside = {var: mapping.tile_extents(place).get(var, 1) for var in extents}
+    for turn in itertools.product(*turns):
+        step: Step = {}
+        for who in itertools.product(*units):
+            first = dict.fromkeys(extents, 0)
+            for (var, stride), index in zip(in_time + in_space, (*(n for n, _ in turn), *who), strict=True):
+                first[var] += stride * index
+            if all(first[var] < extent for var, extent in extents.items()):
+                last = {var: min(first[var] + inside[var], extent) - 1 for var, extent in extents.items()}
+                step[who] = tuple(
+                    (
+                        sum(scale * (first if scale > 0 else last)[var] for var, scale in rank),
+                        sum(scale * (last if scale > 0 else first)[var] for var, scale in rank) + 1,
+                    )
+                    for rank in tensor.projection
+                )
+        yield math.prod(weight for _, weight in turn), step
 
 
-def _tiles(ops: list[_Op], tensor: TensorAccess, mapping: Mapping, place: int) -> Steps:
-    """Observe the tiles of the level at `place`: the words touched below an instance while the loops above stand."""
-    above = mapping.levels[:place]
-    times, places = sum(len(level.temporal) for level in above), sum(len(level.spatial) for level in above)
-    touched: dict[Indices, dict[Indices, set[Word]]] = defaultdict(lambda: defaultdict(set))
-    for op in ops:
-        word = tuple(sum(scale * op.values[var] for var, scale in rank) for rank in tensor.projection)
-        touched[op.time[:times]][op.place[:places]].add(word)
-    return {moment: {who: frozenset(tile) for who, tile in tiles.items()} for moment, tiles in touched.items()}
+def _turns(bound: int, *, extrapolated: bool) -> list[tuple[int, int]]:
+    """Return the iterations of a loop in time that are executed, and how many each stands for."""
+    if extrapolated and bound > 1:
+        return [(0, 1), (1, bound - 1)]
+    return [(iteration, 1) for iteration in range(bound)]
 
 
-def _replacements(tiles: Steps) -> Arrivals:
-    """Return the tiles that really move: an instance that needs the tile it holds already asks for nothing."""
-    buffer: dict[Indices, Tile] = {}
-    arrivals: Arrivals = []
-    for step in tiles.values():
-        arrivals.append({who: tile for who, tile in step.items() if buffer.get(who) != tile})
-        buffer |= step
-    return arrivals
+def _new_parts(steps: Iterator[tuple[int, Step]]) -> Iterator[tuple[int, Step]]:
+    """Keep a buffer per instance; yield what each one fetches."""
+    buffer: Step = {}
+    vectors: dict[Indices, Word | None] = {}
+    for weight, step in steps:
+        arrivals: Step = {}
+        for who, tile in step.items():
+            old = buffer.get(who)
+            if old == tile:
+                continue
+            arrivals[who] = tile
+            if old is not None:
+                vector = tuple(new[0] - was[0] for new, was in zip(tile, old, strict=True))
+                if vectors.get(who) in (None, vector):
+                    vectors[who] = vector
+                    arrivals[who] = _difference(tile, old)
+                else:
+                    vectors[who] = None
+            buffer[who] = tile
+        yield weight, {who: box for who, box in arrivals.items() if _words(box)}
 
 
-def _hand_down(arrivals: Arrivals, family: int) -> tuple[int, int]:
-    """Return the words that the parents read and the words written into the children.
+def _difference(tile: Box, old: Box) -> Box:
+    """Return the part of a tile that the old one does not hold if that is a box, else the whole tile."""
+    differing = [rank for rank, (new, was) in enumerate(zip(tile, old, strict=True)) if new != was]
+    (first, end), (old_first, old_end) = tile[differing[0]], old[differing[0]]
+    if len(differing) > 1 or old_end <= first or end <= old_first or (first < old_first and old_end < end):
+        return tile
+    part = (first, old_first) if first < old_first else (min(old_end, end), end)
+    return (*tile[: differing[0]], part, *tile[differing[0] + 1 :])
+
+
+def _words(box: Box) -> int:
+    return math.prod(end - first for first, end in box)
+
+
+def _served(asked: Step, levels: Sequence[LevelMapping]) -> int:
+    """Return the words handed out by a level that keeps the tensor.
 
     Args:
-        arrivals: Per step, the child instances that get a tile.
-        family: How many leading indices of a child's place name its parent.
+        asked: What its children, or those of its bypassing children, ask for.
+        levels: The level itself and those that bypass below it.
     """
-    read = filled = 0
-    for step in arrivals:
-        filled += sum(len(tile) for tile in step.values())
-        read += sum(len(tile) for _, tile in {(who[:family], tile) for who, tile in step.items()})
-    return read, filled
+    requests: dict[Indices, Request] = dict(asked)
+    for level in reversed(levels):
+        bundles: dict[Indices, set[tuple[Indices, Request]]] = defaultdict(set)
+        for who, request in requests.items():
+            parent = len(who) - len(level.spatial)
+            bundles[who[:parent]].add((who[parent:], request))
+        requests = {parent: frozenset(bundle) for parent, bundle in bundles.items()}
+    return sum(map(_sent, requests.values()))
 
 
-def _hand_up(arrivals: Arrivals, family: int) -> tuple[int, int]:
-    """Return the words that update the parents, and the words they read to add to them."""
-    updates = reads = 0
-    begun: dict[Indices, set[Word]] = defaultdict(set)
-    for step in arrivals:
-        for parent, tile in {(who[:family], tile) for who, tile in step.items()}:
-            updates += len(tile)
-            reads += len(tile & begun[parent])
-            begun[parent] |= tile
-    return updates, reads
+def _sent(request: Request) -> int:
+    """Return the words of a request; children that ask for equal things get them at once."""
+    if isinstance(request, frozenset):
+        return sum(map(_sent, {inner for _, inner in request}))
+    return _words(request)
 
 
-def _refill(arrivals: Arrivals) -> int:
-    """Return the words of partial sums that come back into the children: those they have begun before."""
-    fills = 0
-    begun: dict[Indices, set[Word]] = defaultdict(set)
-    for step in arrivals:
-        for who, tile in step.items():
-            fills += len(tile & begun[who])
-            begun[who] |= tile
-    return fills
+def _neighbours(level: LevelMapping, storage: StorageLevel) -> Neighbours:
+    """Return the neighbours of every child of one instance.
+
+    Children are numbered over the columns in use, but stand on the mesh as it is built: with unused columns, the second
+    row begins where the first is not full yet (as in Timeloop).
+    """
+    columns = math.prod(loop.bound for loop in level.spatial if loop.dimension == "x")
+    spots: dict[tuple[int, int], Indices] = {}
+    for child in itertools.product(*(range(loop.bound) for loop in level.spatial)):
+        at = {"x": 0, "y": 0}
+        for loop, index in zip(level.spatial, child, strict=True):
+            at[loop.dimension] = at[loop.dimension] * loop.bound + index
+        spots[divmod(at["y"] * columns + at["x"], max(columns, storage.fanout_x))] = child
+    around = ((-1, 0), (1, 0), (0, -1), (0, 1))
+    return {
+        child: [spots[near] for down, right in around if (near := (row + down, column + right)) in spots]
+        for (row, column), child in spots.items()
+    }
+
+
+def _linked(arrivals: Step, before: Step, siblings: Neighbours) -> set[Indices]:
+    """Return the instances that get their words from a neighbour instead of from their parent.
+
+    That is possible where the words that an instance fetches are exactly those that a neighbour (same parent, left or
+    right, up or down) fetched in the step before. A parent uses this in a step only if it then hands out fewer words
+    itself; a multicast of which some children would still be left over is not split up.
+    """
+    possible: dict[Indices, set[Indices]] = defaultdict(set)
+    loops = len(next(iter(siblings), ()))
+    for who, box in arrivals.items():
+        parent = who[: len(who) - loops]
+        if any(before.get(parent + near) == box for near in siblings.get(who[len(parent) :], ())):
+            possible[parent].add(who)
+    linked: set[Indices] = set()
+    for parent, children in possible.items():
+        family = {who: box for who, box in arrivals.items() if who[: len(parent)] == parent}
+        left = {box for who, box in family.items() if who not in children}
+        if sum(map(_words, left)) < sum(map(_words, set(family.values()))):
+            linked |= children
+    return linked
+
+
+def _average(
+    moved: Counter[tuple[int, str]], einsum: Einsum, tensor: TensorAccess, mapping: Mapping, *, place: int
+) -> None:
+    """Round as Timeloop does: per instance, and words from neighbours by a divisor of its own.
+
+    The words between the children of one parent are divided by all instances of the children's level on the chip, not
+    by those of that parent. What an instance ever sees of an output is the share that its tile has in that of the whole
+    mesh, from level to level.
+    """
+    spread = [math.prod(loop.bound for loop in level.spatial) for level in mapping.levels[:place]]
+    instances, parents = math.prod(spread), math.prod(spread[:-1])
+    moved[place, "passed"] = moved[place, "passed"] // parents // instances * instances
+    received = moved[place, "received"]
+    if tensor is not einsum.output:
+        moved[place, "received"] = received // instances * instances
+        return
+    moved[place, "received"] = (2 * received + instances) // (2 * instances) * instances
+    seen = einsum.words(tensor.name)
+    for depth in range(place):
+        tile = dict.fromkeys(einsum.rank_vars, 1) | mapping.tile_extents(depth + 1)
+        mesh = dict(tile)
+        for loop in mapping.levels[depth].spatial:
+            mesh[loop.rank_var] *= loop.bound
+        seen = seen * math.prod(tensor.shape(tile)) // math.prod(tensor.shape(mesh))
+    moved[place, "begun"] = moved[place, "begun below"] = seen * instances

@@ -6,7 +6,7 @@ import pytest
 
 from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.einsum import Einsum, parse_einsum
-from heat_sim.mapping import LevelMapping, Loop, Mapping
+from heat_sim.mapping import Dimension, LevelMapping, Loop, Mapping
 from tests.oracles.loop_nest import Counts, walk
 
 ALL = frozenset("ABZ")
@@ -192,8 +192,214 @@ def test_the_outermost_keeping_level_is_never_filled() -> None:
     assert counts["GLB", "A"] == Counts(M * N * K, 0, 0)
 
 
-def test_sliding_windows_are_refused() -> None:
-    conv = parse_einsum("O[p] = I[p+r] * W[r]", extents={"p": 4, "r": 2})
-    nest = Mapping(levels=(LevelMapping(level="DRAM", temporal=for_(p=4, r=2), keep=frozenset("OIW")),))
-    with pytest.raises(AssertionError, match="sliding windows"):
-        walk(conv, machine("DRAM"), nest)
+P, R = 4, 3
+KEPT = frozenset("OIW")
+
+
+def conv(window: str = "p+r", *, p: int = P, r: int = R) -> Einsum:
+    return parse_einsum(f"O[p] = I[{window}] * W[r]", extents={"p": p, "r": r})
+
+
+def fills_of(einsum: Einsum, outside: tuple[Loop, ...], inside: tuple[Loop, ...], *, extrapolated: bool = False) -> int:
+    """Words of I that reach a buffer between two blocks of loops."""
+    nest = Mapping(
+        levels=(
+            LevelMapping(level="DRAM", temporal=outside, keep=KEPT),
+            LevelMapping(level="RF", temporal=inside, keep=KEPT),
+        )
+    )
+    return walk(einsum, machine("DRAM", "RF"), nest, extrapolated=extrapolated).counts["RF", "I"].fills
+
+
+@pytest.mark.parametrize("extrapolated", [False, True])
+@pytest.mark.parametrize(
+    ("window", "fills"),
+    [
+        ("p+r", R + (P - 1) * 1),  # one new word per step
+        ("2*p+r", R + (P - 1) * 2),
+        ("5*p+r", P * R),  # no overlap
+        ("p+2*r", 2 * (R - 1) + 1 + (P - 1) * 1),  # the box counts, words between the taps included
+    ],
+)
+def test_a_window_that_slides_fetches_its_new_part(window: str, fills: int, extrapolated: bool) -> None:
+    assert fills_of(conv(window), for_(p=P), for_(r=R), extrapolated=extrapolated) == fills
+
+
+@pytest.mark.parametrize("extrapolated", [False, True])
+def test_a_window_that_turns_back_is_fetched_whole(extrapolated: bool) -> None:
+    filters = parse_einsum("O[n,p] = I[p+r] * W[n,r]", extents={"n": N, "p": P, "r": R})
+    assert fills_of(filters, for_(n=N, p=P), for_(r=R), extrapolated=extrapolated) == N * (R + P - 1)
+    # Outside of p, n leaves the window in place.
+    assert fills_of(filters, for_(p=P, n=N), for_(r=R), extrapolated=extrapolated) == R + P - 1
+
+
+def test_only_a_box_can_be_new() -> None:
+    diagonal = parse_einsum("O[p] = I[p+r,p+s] * W[r,s]", extents={"p": P, "r": R, "s": 2})
+    assert fills_of(diagonal, for_(p=P), for_(r=R, s=2)) == P * R * 2
+
+
+def test_the_extrapolation_takes_the_step_out_of_a_loop_for_a_jump() -> None:
+    loops = (Loop(rank_var="p", bound=3), Loop(rank_var="p", bound=3))
+    assert fills_of(conv(p=9), loops, for_(r=R)) == R + 8  # one by one, also from pass to pass
+    # From iteration 1 of the inner loop to the next pass is a jump by 2: the whole window, for two passes.
+    # The step after it counts as a first one: one new word, for the 2 x 2 steps of these passes.
+    assert fills_of(conv(p=9), loops, for_(r=R), extrapolated=True) == R + 2 + 2 * R + 4
+
+
+def test_children_on_a_diagonal_share_and_overlapping_ones_do_not() -> None:
+    diagonal = Mapping(
+        levels=(
+            LevelMapping(level="DRAM", spatial=along_x(p=P, r=R), keep=KEPT),
+            LevelMapping(level="RF", keep=KEPT),
+        )
+    )
+    seen = walk(conv(), machine("DRAM", "RF"), diagonal)
+    assert seen.cycles == 1
+    assert seen.counts["DRAM", "I"].reads == P + R - 1  # equal p + r, equal word
+    assert seen.counts["RF", "I"].fills == P * R
+    rows = Mapping(
+        levels=(
+            LevelMapping(level="DRAM", spatial=along_x(p=P), keep=KEPT),
+            LevelMapping(level="RF", temporal=for_(r=R), keep=KEPT),
+        )
+    )
+    assert walk(conv(), machine("DRAM", "RF"), rows).counts["DRAM", "I"].reads == P * R  # windows overlap, but differ
+
+
+def test_two_meshes_in_a_row_share_mesh_by_mesh() -> None:
+    """With p on the outer mesh and r on the inner one, each column asks for a window of its own."""
+    nest = Mapping(
+        levels=(
+            LevelMapping(level="DRAM", spatial=along_x(p=P), keep=KEPT),
+            LevelMapping(level="mesh", spatial=along_x(r=R)),
+            LevelMapping(level="RF", keep=KEPT),
+        )
+    )
+    counts = walk(conv(), machine("DRAM", "mesh", "RF"), nest).counts
+    assert counts["DRAM", "I"].reads == P * R
+    assert counts["DRAM", "W"].reads == R  # the same bundle for every column
+    assert counts["DRAM", "O"].updates == P  # summed inside each column
+
+
+def row_of(p: int, *outer: LevelMapping) -> Mapping:
+    """Outputs along x below GLB, taps in time: what one child uses now, its left neighbour uses next."""
+    return Mapping(
+        levels=(
+            *outer,
+            LevelMapping(level="GLB", temporal=for_(r=R), spatial=along_x(p=p), keep=KEPT),
+            LevelMapping(level="RF", keep=KEPT),
+        )
+    )
+
+
+@pytest.mark.parametrize("extrapolated", [False, True])
+def test_neighbours_hand_on_what_they_fetched_in_the_step_before(extrapolated: bool) -> None:
+    seen = walk(conv(), machine("GLB", "RF"), row_of(P), link_transfers=True, extrapolated=extrapolated)
+    handed_on = (R - 1) * (P - 1)  # in every step but the first, to every child but the last
+    assert seen.links == {("GLB", "I"): handed_on}
+    assert seen.counts["GLB", "I"] == Counts(P * R - handed_on, 0, 0)
+    average = handed_on // P * P if extrapolated else handed_on  # Timeloop rounds per child
+    assert seen.counts["RF", "I"] == Counts(
+        P * R + average,  # who hands on, reads
+        P * R - handed_on + average if not extrapolated else (P * R - handed_on) // P * P + average,
+        0,
+    )
+    alone = walk(conv(), machine("GLB", "RF"), row_of(P)).counts
+    assert {key: seen.counts[key] for key in alone if key[1] != "I"} == {
+        key: alone[key] for key in alone if key[1] != "I"
+    }
+
+
+def test_with_several_parents_timeloop_counts_too_few_words_between_neighbours() -> None:
+    """Two GLBs of P children: the words of one GLB are divided by the children of both."""
+    einsum = parse_einsum("O[m,p] = I[p+r] * W[m,r]", extents={"m": 2, "p": P, "r": R})
+    nest = row_of(P, LevelMapping(level="DRAM", spatial=along_x(m=2), keep=KEPT))
+    handed_on = (R - 1) * (P - 1)
+    exact = walk(einsum, machine("DRAM", "GLB", "RF"), nest, link_transfers=True)
+    assert exact.counts["RF", "I"].reads == 2 * (P * R + handed_on)
+    short = walk(einsum, machine("DRAM", "GLB", "RF"), nest, link_transfers=True, extrapolated=True)
+    assert short.counts["RF", "I"].reads == 2 * P * (R + handed_on // (2 * P))
+
+
+def test_a_word_that_stays_comes_from_the_neighbour_that_has_it_too() -> None:
+    """Units hold nothing: while n leaves A in place, two units fetch it from each other."""
+    nest = Mapping(
+        levels=(LevelMapping(level="RF", temporal=for_(k=K, n=N), spatial=along_x(m=1) + along_x(n=2), keep=ALL),)
+    )
+    seen = walk(matmul(m=1, n=2 * N), machine("RF"), nest, link_transfers=True)
+    assert seen.counts["RF", "A"].reads == K  # one multicast each time k advances
+    assert seen.links == {("RF", "A"): K * (N - 1) * 2}
+    assert seen.counts["RF", "B"].reads == K * 2 * N
+
+
+def test_a_multicast_is_not_split_up_for_a_neighbour() -> None:
+    """Three children per output side by side: only one of them stands next to one of the next output."""
+    einsum = parse_einsum("O[m,p] = I[p+r] * W[m,r]", extents={"m": 3, "p": 2, "r": R})
+    nest = Mapping(
+        levels=(
+            LevelMapping(level="GLB", temporal=for_(r=R), spatial=along_x(p=2, m=3), keep=KEPT),
+            LevelMapping(level="RF", keep=KEPT),
+        )
+    )
+    assert walk(einsum, machine("GLB", "RF"), nest, link_transfers=True) == walk(einsum, machine("GLB", "RF"), nest)
+
+
+def short(var: str, bound: int, residual: int, axis: Dimension = "temporal") -> Loop:
+    return Loop(rank_var=var, bound=bound, residual=residual, dimension=axis)
+
+
+def test_a_short_last_pass_takes_less_time_and_moves_fewer_words() -> None:
+    """Ten rows as 4 + 4 + 2."""
+    nest = Mapping(
+        levels=(
+            LevelMapping(level="DRAM", temporal=for_(m=3, n=N, k=K), keep=ALL),
+            LevelMapping(level="RF", temporal=(short("m", 4, 2),), keep=ALL),
+        )
+    )
+    seen = walk(matmul(m=10), machine("DRAM", "RF"), nest)
+    assert seen.ops == seen.cycles == 10 * N * K
+    assert seen.counts["RF", "A"] == Counts(10 * N * K, 10 * N * K, 0)  # n begins each row of tiles again
+    assert seen.counts["RF", "B"] == Counts(10 * N * K, 3 * N * K, 0)
+    assert seen.counts["DRAM", "Z"] == Counts(0, 0, 10 * N)
+    assert seen.peak_words["RF"] == 4 + 1 + 4
+
+
+def test_units_beyond_the_end_are_idle() -> None:
+    """Ten rows on four units: the third pass uses two of them."""
+    nest = Mapping(
+        levels=(
+            LevelMapping(level="DRAM", temporal=for_(n=N, m=3), spatial=(short("m", 4, 2, "x"),), keep=ALL),
+            LevelMapping(level="RF", temporal=for_(k=K), keep=ALL),
+        )
+    )
+    seen = walk(matmul(m=10), machine("DRAM", "RF"), nest)
+    assert (seen.ops, seen.cycles) == (10 * N * K, 3 * N * K)
+    assert seen.counts["RF", "A"].fills == 10 * N * K
+    # The column of B stays while m runs. The two units that skip a pass still hold it.
+    assert seen.counts["RF", "B"].fills == 4 * N * K
+    assert seen.counts["DRAM", "B"].reads == N * K
+
+
+def test_units_run_in_lock_step() -> None:
+    """Ten rows as three units with 4, 4 and 2: the last one waits for the others."""
+    nest = Mapping(
+        levels=(
+            LevelMapping(level="DRAM", spatial=along_x(m=3), keep=ALL),
+            LevelMapping(level="RF", temporal=(*for_(n=N, k=K), short("m", 4, 2)), keep=ALL),
+        )
+    )
+    seen = walk(matmul(m=10), machine("DRAM", "RF"), nest)
+    assert (seen.ops, seen.cycles) == (10 * N * K, 4 * N * K)
+    assert seen.counts["RF", "B"] == Counts(10 * N * K, 3 * N * K, 0)
+    assert seen.counts["DRAM", "Z"] == Counts(0, 0, 10 * N)
+
+
+def test_a_window_at_the_end_is_cut_off() -> None:
+    """Five outputs as 2 + 2 + 1: windows of 4, 4 and 3 words, of which 4, 2 and 1 are new."""
+    assert fills_of(conv(p=5), for_(p=3), (short("p", 2, 1), *for_(r=R))) == 4 + 2 + 1
+
+
+def test_the_extrapolation_is_for_perfect_bounds() -> None:
+    nest = Mapping(levels=(LevelMapping(level="DRAM", temporal=(short("m", 4, 2), *for_(n=N, k=K)), keep=ALL),))
+    with pytest.raises(AssertionError, match="perfect bounds"):
+        walk(matmul(), machine("DRAM"), nest, extrapolated=True)
