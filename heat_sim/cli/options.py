@@ -11,10 +11,13 @@ from heat_sim.codesign.space import DEFAULT_FORMATS
 
 ALL_FORMATS = ",".join(DEFAULT_FORMATS)
 
-ArchFile = Annotated[
-    Path,
-    typer.Option("--arch", help="Architecture: Timeloop v0.3 or v0.4 YAML, a folder with arch.yaml, or simba_l."),
-]
+# Required where a command takes the alias; `evaluate` may do without them.
+ARCH = typer.Option("--arch", help="Architecture: Timeloop v0.3 or v0.4 YAML, a folder with arch.yaml, or simba_l.")
+PROBLEM = typer.Option("--problem", help="The einsum: a Timeloop problem YAML.")
+MAPPING = typer.Option("--mapping", help="The loop nest: a Timeloop mapping YAML.")
+ArchFile = Annotated[Path, ARCH]
+ProblemFile = Annotated[Path, PROBLEM]
+MappingFile = Annotated[Path, MAPPING]
 ArchOrPreset = Annotated[
     Path, typer.Option("--arch", help="Architecture: a file, a folder with arch.yaml, or a preset's name.")
 ]
@@ -22,8 +25,14 @@ ErtFile = Annotated[
     Path | None,
     typer.Option("--ert", help="Accelergy energy table, if it is not in the architecture's file or folder."),
 ]
-ProblemFile = Annotated[Path, typer.Option("--problem", help="The einsum: a Timeloop problem YAML.")]
 JsonFile = Annotated[str | None, typer.Option("--json", metavar="OUT", help="Write the result as JSON; - is stdout.")]
+LinkTransfers = Annotated[
+    bool,
+    typer.Option(
+        "--link-transfers/--no-link-transfers",
+        help="Whether neighbours may hand words to each other, as in Timeloop unless told otherwise.",
+    ),
+]
 
 Model = Annotated[
     str, typer.Option(help="A folder with a BERT-like model as transformers saves it, or minilm-l6 (fetched once).")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import heat_sim.cli.evaluate
 from heat_sim.cli import main
 from heat_sim.testing import assert_same_counts
 
@@ -68,6 +69,85 @@ def test_refused_mapping_is_exit_code_2_and_valid_false(run, tmp_path):
     written = json.loads(target.read_text(encoding="utf-8"))
     assert written["valid"] is False
     assert "48 words" in written["error"][0]
+
+
+CASE_FILES = ("arch.yaml", "problem.yaml", "mapping.yaml", "ert.yaml")
+
+
+def copy_case(case: Path, target: Path) -> Path:
+    target.mkdir(parents=True)
+    for name in CASE_FILES:
+        (target / name).write_text((case / name).read_text(encoding="utf-8"), encoding="utf-8")
+    return target
+
+
+def test_a_folder_of_cases_goes_on_after_a_bad_one(run, tmp_path):
+    folder, target = tmp_path / "cases", tmp_path / "out" / "json"
+    copy_case(GOLDEN / "timeloop" / "09_spatial_xy_reduction", folder / "a_good")
+    copy_case(GOLDEN / "timeloop" / "22_invalid_capacity", folder / "b_too_large")
+    (copy_case(GOLDEN / "timeloop" / "01_gemm_1level", folder / "c_broken") / "mapping.yaml").write_text("mapping: 7")
+    copy_case(GOLDEN / "timeloop" / "01_gemm_1level", folder / "d_good")
+    (copy_case(GOLDEN / "timeloop" / "01_gemm_1level", folder / "e_no_case") / "ert.yaml").unlink()
+    (folder / "notes.txt").write_text("no case either")
+    code, out, _ = run("evaluate", "--cases", folder, "--json-dir", target)
+    assert code == 0
+    lines = out.splitlines()
+    assert [line.split(":")[0] for line in lines[:-1]] == ["a_good", "b_too_large", "c_broken", "d_good"]
+    assert lines[-1] == "4 cases: 2 evaluated, 2 refused"
+    assert sorted(path.name for path in target.iterdir()) == [
+        "a_good.json", "b_too_large.json", "c_broken.json", "d_good.json"
+    ]  # fmt: skip
+    written = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in target.iterdir()}
+    for name, case in (("a_good", "09_spatial_xy_reduction"), ("d_good", "01_gemm_1level")):
+        expected = json.loads((GOLDEN / "timeloop" / case / "expected.json").read_text(encoding="utf-8"))
+        assert_same_counts(written[name], expected)
+    assert "48 words" in written["b_too_large"]["error"][0]
+    assert not written["c_broken"]["valid"]
+
+
+def test_a_fault_of_ours_costs_no_other_case_and_is_not_hidden(run, tmp_path, monkeypatch):
+    folder, target = tmp_path / "cases", tmp_path / "out"
+    for name in ("a", "b"):
+        copy_case(GOLDEN / "timeloop" / "01_gemm_1level", folder / name)
+    evaluate = heat_sim.cli.evaluate.evaluate
+    calls: list[object] = []
+
+    def fails_first(*words: object, **options: object) -> object:
+        calls.append(words)
+        if len(calls) == 1:
+            raise ZeroDivisionError("division by zero")
+        return evaluate(*words, **options)
+
+    monkeypatch.setattr("heat_sim.cli.evaluate.evaluate", fails_first)
+    code, out, err = run("evaluate", "--cases", folder, "--json-dir", target)
+    assert code == 1
+    assert "a: heat_sim failed, please report it: ZeroDivisionError" in out
+    assert "1 cases met a fault of heat_sim" in err
+    assert json.loads((target / "a.json").read_text(encoding="utf-8"))["valid"] is False
+    assert json.loads((target / "b.json").read_text(encoding="utf-8"))["valid"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--cases", "{empty}"), "no case in the folder"),
+        (("--cases", "{empty}/missing"), "no such folder"),
+        (("--cases", "{empty}", "--arch", "simba_l"), r"does not go with options of one mapping \(got --arch"),
+        (("--json-dir", "{empty}"), "it goes with --cases"),
+        (("--arch", "simba_l"), r"something to evaluate is missing \(got no --problem, --mapping"),
+    ],
+)
+def test_what_to_evaluate_must_be_clear(run, tmp_path, words, message):
+    code, out, err = run("evaluate", *(word.format(empty=tmp_path) for word in words))
+    assert (code, out) == (2, "")
+    assert re.search(message, err)
+
+
+def test_link_transfers_can_be_left_out(run):
+    case = GOLDEN / "timeloop" / "23_conv1d_link_transfers"
+    for words, name in (((), "expected.json"), (("--no-link-transfers",), "expected_no_link_transfers.json")):
+        _, out, _ = run("evaluate", *case_options(case), *words, "--json", "-")
+        assert_same_counts(json.loads(out), json.loads((case / name).read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(
