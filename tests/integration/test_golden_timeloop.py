@@ -31,8 +31,9 @@ REQUIRED = frozenset(
         "15_batched_matmul",
     }
 )
-WALKED_OPS, QUICKLY_WALKED_OPS = 50_000, 10_000
-"""Up to the second the walker takes about a second, up to the first several; larger cases are the model's alone."""
+WALKED_OPS, QUICKLY_WALKED_OPS = 60_000, 10_000
+"""Up to the second the walker takes about a second, up to the first several; larger cases are only extrapolated."""
+QUICKLY_EXTRAPOLATED_OPS = 10**8
 
 
 def expected_of(case: Path) -> dict[str, Any]:
@@ -56,9 +57,10 @@ def named(cases: list[Path]) -> list[Any]:
     return [pytest.param(case, id=f"{case.parent.name}/{case.name}") for case in cases]
 
 
-def walked() -> list[Any]:
-    quick = [case for case in PLAIN if einsum_of(case).ops <= QUICKLY_WALKED_OPS]
-    long = [case for case in PLAIN if QUICKLY_WALKED_OPS < einsum_of(case).ops <= WALKED_OPS]
+def slow_beyond(ops: int, cases: list[Path]) -> list[Any]:
+    """Return the cases as parameters, those of more ops for `make test-all` only."""
+    quick = [case for case in cases if einsum_of(case).ops <= ops]
+    long = [case for case in cases if einsum_of(case).ops > ops]
     return named(quick) + [pytest.param(*each.values, id=each.id, marks=pytest.mark.slow) for each in named(long)]
 
 
@@ -91,21 +93,52 @@ def report_of(case: Path, *, link_transfers: bool) -> dict[str, Any]:
     return evaluate(einsum, spec.architecture, mapping, link_transfers=link_transfers).to_json()
 
 
-@pytest.mark.parametrize("case", walked())
+SMALL = [case for case in VALID if einsum_of(case).ops <= WALKED_OPS]
+
+
+@pytest.mark.parametrize("case", slow_beyond(QUICKLY_WALKED_OPS, SMALL))
 def test_the_walker_counts_what_timeloop_reports(case: Path) -> None:
     """The oracle itself is held to the recorded counts, so that it cannot share a mistake with the model."""
+    assert_walked_as_reported(case, expected_of(case), extrapolated=False, link_transfers=False)
+
+
+@pytest.mark.parametrize("case", slow_beyond(QUICKLY_EXTRAPOLATED_OPS, VALID))
+def test_the_walker_extrapolates_what_timeloop_reports(case: Path) -> None:
+    assert_walked_as_reported(case, expected_of(case), extrapolated=True, link_transfers=False)
+
+
+@pytest.mark.parametrize("case", slow_beyond(QUICKLY_EXTRAPOLATED_OPS, LINKED))
+def test_the_walker_hands_on_between_neighbours_what_timeloop_reports(case: Path) -> None:
+    expected = json.loads((case / "expected.json").read_text(encoding="utf-8"))
+    assert_walked_as_reported(case, expected, extrapolated=True, link_transfers=True)
+
+
+def assert_walked_as_reported(
+    case: Path, expected: dict[str, Any], *, extrapolated: bool, link_transfers: bool
+) -> None:
     spec = load_architecture(case / "arch.yaml", ert=case / "ert.yaml")
     einsum = einsum_of(case)
-    seen = walk(einsum, spec.architecture, load_mapping(case / "mapping.yaml", einsum=einsum, spec=spec))
-    expected = expected_of(case)
+    mapping = load_mapping(case / "mapping.yaml", einsum=einsum, spec=spec)
+    seen = walk(einsum, spec.architecture, mapping, extrapolated=extrapolated, link_transfers=link_transfers)
     assert (seen.ops, seen.cycles) == (expected["compute"]["computes"], expected["compute"]["cycles"])
-    kept = {
-        (level["name"], tensor): (words["reads"], words["fills"], words["updates"])
-        for level in expected["levels"]
-        for tensor, words in level["data_spaces"].items()
+    used = {level["name"]: level["data_spaces"] for level in expected["levels"]}
+    assert {place: tuple(words) for place, words in seen.counts.items()} == {
+        (level, tensor): (words["reads"], words["fills"], words["updates"])
+        for level, tensors in used.items()
+        for tensor, words in tensors.items()
         if words["kept"]
     }
-    assert {place: tuple(words) for place, words in seen.counts.items()} == kept
+    handed_on = {
+        (network["name"].partition(" <==>")[0], tensor): words["link_transfers_per_instance"]
+        for network in expected.get("networks", ())
+        for tensor, words in network["data_spaces"].items()
+        if words["link_transfers_per_instance"]
+    }
+    if "networks" in expected:
+        assert seen.links == {
+            (level, tensor): words * used[level][tensor]["instances_used"]
+            for (level, tensor), words in handed_on.items()
+        }
 
 
 def test_tiles_that_do_not_fit_are_refused_with_the_words_they_need() -> None:
