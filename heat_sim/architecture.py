@@ -32,6 +32,8 @@ class StorageLevel:
         read_bandwidth_words_per_cycle: Per instance; None is unlimited.
         write_bandwidth_words_per_cycle: Per instance, fills and updates together; None is unlimited.
         shared_bandwidth_words_per_cycle: Per instance, reads and writes together; None is unlimited.
+        min_utilization: Share of the usable words that tiles must fill at least; a bounded level refuses less.
+        area_mm2: Area of one instance; None is unknown.
         multiple_buffering: Usable words are capacity_words divided by this, rounded down.
         network_fill_latency_cycles: Added to the cycles once.
         network_drain_latency_cycles: Added to the cycles once.
@@ -55,6 +57,8 @@ class StorageLevel:
     write_bandwidth_words_per_cycle: float | None = None
     shared_bandwidth_words_per_cycle: float | None = None
     multiple_buffering: float = 1.0
+    min_utilization: float = 0.0
+    area_mm2: float | None = None
     network_fill_latency_cycles: int = 0
     network_drain_latency_cycles: int = 0
     hop_energy_pj: float = 0.0
@@ -90,6 +94,9 @@ class StorageLevel:
             field = f"{kind}_bandwidth_words_per_cycle"
             value = getattr(self, field)
             check(field, value, value is None or value > 0, "a number > 0, or None for unlimited")
+        check("min_utilization", self.min_utilization, 0 <= self.min_utilization <= 1, "a number from 0 to 1")
+        area = self.area_mm2
+        check("area_mm2", area, area is None or (math.isfinite(area) and area >= 0), "a finite number >= 0, or None")
         check("multiple_buffering", self.multiple_buffering, self.multiple_buffering >= 1, "a number >= 1")
         if problems:
             raise SpecError(problems)
@@ -114,6 +121,7 @@ class Architecture:
         levels: Outermost (main memory) first.
         compute_name: Name of the compute units.
         compute_energy_pj: Energy of one op.
+        compute_area_mm2: Area of one compute unit; None is unknown.
         clock_hz: Cycles per second, where the spec gives it; only display and seconds need it.
     """
 
@@ -122,6 +130,7 @@ class Architecture:
     compute_name: str
     compute_energy_pj: float
     clock_hz: float | None = None
+    compute_area_mm2: float | None = None
 
     def __post_init__(self) -> None:
         problems: list[str] = []
@@ -150,6 +159,12 @@ class Architecture:
                     remedy="Correct it.",
                 )
             )
+        area = self.compute_area_mm2
+        if area is not None and not (math.isfinite(area) and area >= 0):
+            problems.append(
+                describe(f"{self.compute_name}.compute_area_mm2", "bad value", got=area,
+                         expected="a finite number >= 0, or None", remedy="Correct it.")
+            )  # fmt: skip
         if problems:
             raise SpecError(problems)
 
@@ -168,6 +183,21 @@ class Architecture:
     def peak_ops_per_cycle(self) -> int:
         """Ops per cycle with every compute unit at work."""
         return self.instances(len(self.levels))
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Area of all instances and compute units; None if one of them is unknown.
+
+        >>> chip = Architecture(name="chip", levels=(StorageLevel(name="RF", area_mm2=0.5, fanout_x=4),),
+        ...                     compute_name="MAC", compute_energy_pj=1.0, compute_area_mm2=0.25)
+        >>> chip.area_mm2
+        1.5
+        """
+        parts = [(level.area_mm2, self.instances(place)) for place, level in enumerate(self.levels)
+                 if not level.is_virtual]  # fmt: skip
+        parts.append((self.compute_area_mm2, self.peak_ops_per_cycle))
+        known = [area * count for area, count in parts if area is not None]
+        return sum(known) if len(known) == len(parts) else None
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.peak_ops_per_cycle:,} x {self.compute_name} ({self.compute_energy_pj:g} pJ/op)"]

@@ -1,17 +1,27 @@
-"""Readers and writers of Timeloop architecture, problem and mapping files and Accelergy energy tables."""
+"""Readers and writers of Timeloop architecture, problem and mapping files and Accelergy energy and area tables."""
 
-from heat_sim.specs.architecture_spec import ArchitectureSpec, load_architecture, spec_from_architecture
+from heat_sim.specs.architecture_spec import (
+    ArchitectureSpec,
+    load_architecture,
+    parse_architecture,
+    spec_from_architecture,
+)
+from heat_sim.specs.constraints import Branch
+from heat_sim.specs.draft import ComponentSpec
 from heat_sim.specs.mapping_file import load_mapping, parse_mapping
 from heat_sim.specs.problem import load_problem
 from heat_sim.specs.writer import dump_mapping, file_form
 
 __all__ = [
     "ArchitectureSpec",
+    "Branch",
+    "ComponentSpec",
     "dump_mapping",
     "file_form",
     "load_architecture",
     "load_mapping",
     "load_problem",
+    "parse_architecture",
     "parse_mapping",
     "spec_from_architecture",
 ]

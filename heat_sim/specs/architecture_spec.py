@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.mapping import Constraints
 from heat_sim.specs.architecture_v3 import read_architecture_v3
 from heat_sim.specs.architecture_v4 import read_architecture_v4, read_variables
-from heat_sim.specs.cursor import Cursor, open_spec, suggest
-from heat_sim.specs.draft import ArchitectureDraft
-from heat_sim.specs.energy import COMPUTE_ACTION, EnergyTable, read_energy_tables, required_energy
+from heat_sim.specs.constraints import Branch, add_constraint_section, separate_branches
+from heat_sim.specs.cursor import Cursor, Paths, open_spec, open_spec_text, suggest
+from heat_sim.specs.directives import Version
+from heat_sim.specs.draft import ArchitectureDraft, ComponentSpec
+from heat_sim.specs.energy import COMPUTE_ACTION, EnergyTable, read_areas, read_energy_tables, required_energy
 from heat_sim.specs.storage import StorageDraft
+from heat_sim.specs.targets import Targets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,9 @@ class ArchitectureSpec:
         constraints: Level name to what is demanded of the mapping there.
         spatial_targets: Level name to the name under which mapping files put loops on its mesh; levels
             without a mesh are left out.
+        nodes: Every name of the architecture that files may target.
+        components: Name to class, subclass and attributes, also those that mean nothing here, for estimators.
+        parallel: Groups of storages side by side: each tensor is kept by exactly one branch.
         version: Of the format, which the mapping files that go with it share.
         warnings: What looks like a mistake but changes nothing.
     """
@@ -33,45 +38,59 @@ class ArchitectureSpec:
     architecture: Architecture
     constraints: Constraints
     spatial_targets: Mapping[str, str]
-    version: Literal["0.3", "0.4"]
+    version: Version
+    nodes: tuple[str, ...] = ()
+    components: Mapping[str, ComponentSpec] = field(default_factory=dict)
+    parallel: tuple[tuple[Branch, ...], ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def targets(self) -> Targets:
+        """What the directives of mapping files may name."""
+        return Targets(
+            version=self.version,
+            storages=[level.name for level in self.architecture.levels if not level.is_virtual],
+            meshes={name: level for level, name in self.spatial_targets.items()},
+            nodes=self.nodes,
+        )
 
-def load_architecture(path: str | Path, *, ert: str | Path | None = None) -> ArchitectureSpec:
+
+def load_architecture(path: Paths, *, ert: str | Path | None = None) -> ArchitectureSpec:
     """Return the architecture of a Timeloop v0.3 tree or v0.4 list of nodes.
 
     Args:
-        path: The architecture; it may hold an ``ERT:`` section as well.
-        ert: The Accelergy energy reference table, if it is a file of its own.
+        path: The architecture, in one file or several; sections ``ERT:``, ``ART:``, ``variables:`` and
+            ``constraints:`` may stand in any of them, and a problem or mapping beside them is left alone.
+        ert: One more file, usually the Accelergy energy reference table.
 
     Raises:
-        SpecError: Every problem of both files, one sentence each.
+        SpecError: Every problem of all files, one sentence each.
 
     >>> spec = load_architecture("arch_specs/simba_l/arch.yaml", ert="arch_specs/simba_l/ert.yaml")
     >>> spec.architecture.peak_ops_per_cycle
     1024
     """
-    top, sections = open_spec(path)
-    energies = sections.get("ERT")
-    if ert is not None:
-        ert_top, ert_sections = open_spec(ert)
-        top.problems.extend(ert_top.problems)
-        if energies is not None:
-            energies.refuse("energies given twice", got=f"an ERT section beside {ert}", expected="one of them",
-                            remedy="Delete the section, or leave the file out.")  # fmt: skip
-        energies = ert_sections.get("ERT")
-        if energies is None:
-            ert_top.refuse("no ERT section", got=f"keys {', '.join(ert_sections) or 'none'}", expected="a key ERT",
-                           remedy="Add it.")  # fmt: skip
-            top.problems.append(ert_top.problems[-1])
-        else:
-            energies = replace(energies, problems=top.problems)
-    elif energies is None:
-        top.refuse("no energies", got="no ERT section and no ERT file", expected="an energy reference table",
-                   remedy="Name the ERT file, or add an ERT section.")  # fmt: skip
+    return _read_architecture(open_spec(path, *([] if ert is None else [ert])))
+
+
+def parse_architecture(text: str) -> ArchitectureSpec:
+    """Return the architecture of the text of a spec with its energies; see `load_architecture`.
+
+    >>> folder = Path("arch_specs/simba_l")
+    >>> text = (folder / "arch.yaml").read_text() + (folder / "ert.yaml").read_text()
+    >>> parse_architecture(text).architecture.compute_name
+    'MAC'
+    """
+    return _read_architecture(open_spec_text(text, source="architecture"))
+
+
+def _read_architecture(opened: tuple[Cursor, dict[str, Cursor]]) -> ArchitectureSpec:
+    top, sections = opened
+    for name, what in (("architecture", "no architecture section"), ("ERT", "no energies")):
+        if name not in sections:
+            top.refuse(what, got=f"keys {', '.join(sections) or 'none'}", expected=f"a key {name}",
+                       remedy="Add it, or name the file that has it.")  # fmt: skip
     if "architecture" not in sections:
-        top.refuse("no architecture section", got=f"keys {', '.join(sections) or 'none'}",
-                   expected="a key architecture", remedy="Add it.")  # fmt: skip
         top.raise_problems()
     section = sections["architecture"]
     old = "subtree" in section.node.keys
@@ -81,8 +100,10 @@ def load_architecture(path: str | Path, *, ert: str | Path | None = None) -> Arc
         draft = read_architecture_v4(section, variables=read_variables(sections.get("variables")))
     if not draft.levels:
         section.refuse("no storage", got="none", expected="at least the main memory", remedy="Add a DRAM.")
-    tables = read_energy_tables(energies) if energies is not None else {}
-    levels, compute_energy_pj = _with_energies(draft, tables) if energies is not None else ((), 0.0)
+    _read_constraints(draft, sections, version="0.3" if old else "0.4")
+    tables = read_energy_tables(sections["ERT"]) if "ERT" in sections else {}
+    areas = read_areas(sections["ART"]) if "ART" in sections else {}
+    levels, compute_energy_pj = _with_energies(draft, tables, areas) if "ERT" in sections else ((), 0.0)
     top.raise_problems()
     assert draft.compute is not None
     architecture = Architecture(
@@ -90,16 +111,38 @@ def load_architecture(path: str | Path, *, ert: str | Path | None = None) -> Arc
         levels=levels,
         compute_name=draft.compute[0],
         compute_energy_pj=compute_energy_pj,
+        compute_area_mm2=areas.get(draft.compute[0]),
         clock_hz=draft.clock_hz,
     )
-    meshes = {level.name: level.fanout for level in levels}
+    if missing := [name for name in draft.components if areas and name not in areas]:
+        draft.warnings.append(f"{sections['ART'].where}: no area of {', '.join(missing)}; the total is unknown.")
     return ArchitectureSpec(
         architecture=architecture,
         constraints=draft.constraints,
-        spatial_targets={level: target for level, target in draft.spatial_targets.items() if meshes[level] > 1},
+        spatial_targets=draft.spatial_targets,
+        nodes=tuple(draft.nodes),
+        components=draft.components,
+        parallel=tuple(branches for branches, _ in draft.parallel),
         version="0.3" if old else "0.4",
         warnings=tuple(draft.warnings),
     )
+
+
+def _read_constraints(draft: ArchitectureDraft, sections: Mapping[str, Cursor], *, version: Version) -> None:
+    """Add the top-level sections of constraints, then part the branches of every !Parallel."""
+    meshes = {storage.level.name: storage.level.fanout for storage in draft.levels}
+    draft.spatial_targets = {level: name for level, name in draft.spatial_targets.items() if meshes[level] > 1}
+    targets = Targets(
+        version=version,
+        storages=[storage.level.name for storage in draft.levels if not storage.level.is_virtual],
+        meshes={name: level for level, name in draft.spatial_targets.items()},
+        nodes=draft.nodes,
+    )
+    for name, section in sections.items():
+        if "constraints" in name:
+            add_constraint_section(draft.constraints, section, targets)
+    for branches, at in draft.parallel:
+        separate_branches(draft.constraints, branches, at)
 
 
 def spec_from_architecture(architecture: Architecture) -> ArchitectureSpec:
@@ -119,21 +162,22 @@ def spec_from_architecture(architecture: Architecture) -> ArchitectureSpec:
         constraints={},
         spatial_targets={level.name: name for level, name in zip(levels, below, strict=True) if level.fanout > 1},
         version="0.4",
+        nodes=tuple(below),
     )
 
 
 def _with_energies(
-    draft: ArchitectureDraft, tables: Mapping[str, EnergyTable]
+    draft: ArchitectureDraft, tables: Mapping[str, EnergyTable], areas: Mapping[str, float]
 ) -> tuple[tuple[StorageLevel, ...], float]:
-    """Fill in the energies per access; a row that instances share costs each its share."""
-    levels = tuple(_storage_energies(storage, tables) for storage in draft.levels)
+    """Fill in energies per access and areas; a row that instances share costs each its share."""
+    levels = tuple(_storage_energies(storage, tables, areas.get(storage.level.name)) for storage in draft.levels)
     if draft.compute is None:
         return levels, 0.0
     table = _find(draft.compute[0], draft.compute[1], tables)
     return levels, 0.0 if table is None else required_energy(table, COMPUTE_ACTION)
 
 
-def _storage_energies(storage: StorageDraft, tables: Mapping[str, EnergyTable]) -> StorageLevel:
+def _storage_energies(storage: StorageDraft, tables: Mapping[str, EnergyTable], area_mm2: float | None) -> StorageLevel:
     level = storage.level
     if level.is_virtual:
         return level
@@ -148,6 +192,7 @@ def _storage_energies(storage: StorageDraft, tables: Mapping[str, EnergyTable]) 
         write_energy_pj=write / storage.cluster_size,
         update_energy_pj=required_energy(table, "update", default=write) / storage.cluster_size,
         leakage_energy_pj_per_cycle=required_energy(table, "leak", default=0.0),
+        area_mm2=None if area_mm2 is None else area_mm2 / storage.cluster_size,
     )
 
 

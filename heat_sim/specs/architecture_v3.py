@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from heat_sim.specs.cursor import Cursor, parse_number
-from heat_sim.specs.draft import ArchitectureDraft, clock_of
+from heat_sim.specs.draft import ArchitectureDraft, ComponentSpec, clock_of
+from heat_sim.specs.expressions import Value
 from heat_sim.specs.storage import (
+    READ,
     REFUSED,
     Attribute,
     check_names,
@@ -42,6 +45,7 @@ def read_architecture_v3(section: Cursor) -> ArchitectureDraft:
         keys["version"].version("0.3")
     draft = ArchitectureDraft(name="architecture")
     meshes: list[_Mesh] = []
+    inherited: dict[str, Value] = {}
     place, instances, first = keys.get("subtree"), 1, True
     while place is not None:
         node = _only_node(place)
@@ -53,9 +57,9 @@ def read_architecture_v3(section: Cursor) -> ArchitectureDraft:
         if first:
             draft.name, first = name, False
         if "attributes" in entries:
-            _check_node_attributes(entries["attributes"], draft)
+            inherited |= _node_attributes(entries["attributes"], draft)
         for item in entries["local"].items() if "local" in entries else ():
-            mesh = _read_local(item, instances, draft)
+            mesh = _read_local(item, instances, draft, inherited)
             if mesh is not None:
                 meshes.append(mesh)
         place = entries.get("subtree")
@@ -100,18 +104,21 @@ def _counted_name(at: Cursor) -> tuple[str, int]:
     return text.partition("[")[0] or text, 1
 
 
-def _check_node_attributes(section: Cursor, draft: ArchitectureDraft) -> None:
-    """Attributes of a tree node: only those without effect, and the clock."""
-    for key, at in section.table().items():
+def _node_attributes(section: Cursor, draft: ArchitectureDraft) -> dict[str, Value]:
+    """Read what a tree node hands to estimators; Timeloop hands nothing down to the storages itself."""
+    entries = section.table()
+    draft.warnings += check_names(entries)
+    for key, at in entries.items():
         if key == "global_cycle_seconds":
             if seconds := at.number(minimum=0):
                 draft.clock_hz = clock_of(seconds)
-        elif key != "technology":
-            at.refuse("attribute of a tree node", got=key, expected="technology or global_cycle_seconds",
+        elif key in READ and key != "technology":
+            at.refuse("attribute of a tree node", got=key, expected="technology, global_cycle_seconds or free ones",
                       remedy="Write it on the storage itself.")  # fmt: skip
+    return {key: _attribute(at).value for key, at in entries.items()}
 
 
-def _read_local(item: Cursor, instances: int, draft: ArchitectureDraft) -> _Mesh | None:
+def _read_local(item: Cursor, instances: int, draft: ArchitectureDraft, inherited: Mapping[str, Value]) -> _Mesh | None:
     entries = item.table(LOCAL_KEYS, required=("name", "class"))
     if "name" not in entries:
         return None
@@ -127,6 +134,12 @@ def _read_local(item: Cursor, instances: int, draft: ArchitectureDraft) -> _Mesh
     draft.warnings += check_names(written)
     attributes = {key: _attribute(at) for key, at in written.items() if key not in REFUSED}
     class_name = (entries["class"].word() if "class" in entries else None) or ""
+    draft.nodes.setdefault(name, item.node.line)
+    draft.components[name] = ComponentSpec(
+        class_name=class_name,
+        subclass=entries["subclass"].word() if "subclass" in entries else None,
+        attributes={**inherited, **{key: attribute.value for key, attribute in attributes.items()}},
+    )
     if is_storage(class_name):
         if {"datawidth", "word_bits"} <= set(attributes):
             node.refuse("the word width is given twice", got="datawidth and word_bits", expected="one of them",

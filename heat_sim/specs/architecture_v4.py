@@ -7,15 +7,15 @@ A second mesh with no storage in between becomes a virtual level, named as Timel
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from heat_sim.architecture import StorageLevel
 from heat_sim.errors import SpecError
-from heat_sim.mapping import LevelConstraints
-from heat_sim.specs.constraints import add_dataspaces, add_spatial, add_temporal
+from heat_sim.specs.constraints import Branch, add_directive
 from heat_sim.specs.cursor import MAX_INTEGER, Cursor, parse_number
-from heat_sim.specs.draft import ArchitectureDraft, clock_of
+from heat_sim.specs.directives import DATASPACE_KEYS, LOOP_KEYS, read_dataspaces, read_loops
+from heat_sim.specs.draft import ArchitectureDraft, ComponentSpec, clock_of
 from heat_sim.specs.expressions import Value, evaluate_expression
 from heat_sim.specs.storage import (
     READ,
@@ -27,6 +27,7 @@ from heat_sim.specs.storage import (
     is_compute,
     is_storage,
 )  # fmt: skip
+from heat_sim.specs.targets import Directive
 
 CONTAINER_KEYS = ("name", "attributes", "spatial", "constraints")
 COMPONENT_KEYS = ("name", "class", "attributes", "spatial", "constraints", "subclass", "required_actions",
@@ -98,15 +99,9 @@ def read_architecture_v4(section: Cursor, *, variables: Mapping[str, Value]) -> 
     keys = section.table(("version", "nodes"), required=("nodes",))
     if "version" in keys:
         keys["version"].version("0.4")
-    nodes = list(_flatten(keys["nodes"])) if "nodes" in keys else []
-    draft = ArchitectureDraft(name=nodes[0].name if nodes and nodes[0].node.tag == "!Container" else "architecture")
-    walk = _Walk(draft=draft, scope=dict(variables))
-    for node in nodes:
-        if draft.compute is not None:
-            node.refuse("a node after the compute units", got=node.name, expected="the compute units last",
-                        remedy="Move it up.")  # fmt: skip
-            break
-        walk.read(node)
+    draft = ArchitectureDraft(name="architecture")
+    if "nodes" in keys:
+        _Walk(draft=draft, scope=dict(variables)).read_all(keys["nodes"])
     if draft.compute is None and "nodes" in keys:
         section.refuse(
             "no compute units",
@@ -117,29 +112,6 @@ def read_architecture_v4(section: Cursor, *, variables: Mapping[str, Value]) -> 
     return draft
 
 
-def _flatten(nodes: Cursor) -> Iterator[Cursor]:
-    """Yield components and containers in order; brackets vanish."""
-    for node in nodes.items():
-        name = node.peek("name") or node.name
-        match node.node.tag:
-            case "!Component" | "!Container":
-                yield node.renamed(name)
-            case "!Hierarchical" | "!Pipelined":
-                inner = node.table(("nodes", "name"), required=("nodes",))
-                if "nodes" in inner:
-                    yield from _flatten(inner["nodes"])
-            case "!Nothing":
-                pass
-            case "!Parallel":
-                node.refuse("parallel storages are not read", got="!Parallel", expected="one storage after the other",
-                            remedy="Put them one after the other, each bypassing what the others keep.")  # fmt: skip
-            case _:
-                node.renamed(name).refuse(
-                    "node without a tag", got="no tag", expected="!Component, !Container or !Hierarchical",
-                    remedy="Add the tag after the dash.",
-                )  # fmt: skip
-
-
 @dataclass(slots=True, kw_only=True)
 class _Walk:
     """The nodes read from the outside in.
@@ -148,26 +120,71 @@ class _Walk:
         draft: What they have given so far.
         scope: Names that expressions may use.
         inherited: Attributes that Containers hand to the components after them.
-        lines: Line of each name.
         instances: Copies of a component at this place.
+        passing: Inside a branch of a !Parallel, the data spaces that pass it by without a storage.
     """
 
     draft: ArchitectureDraft
     scope: dict[str, Value]
     inherited: dict[str, Attribute] = field(default_factory=dict)
-    lines: dict[str, int] = field(default_factory=dict)
     instances: int = 1
+    passing: set[str] | None = None
+
+    def read_all(self, nodes: Cursor) -> None:
+        for node in nodes.items():
+            self.read(node.renamed(node.peek("name") or node.name))
 
     def read(self, node: Cursor) -> None:
+        """Read one node; brackets vanish."""
+        match node.node.tag:
+            case "!Component" | "!Container":
+                if self.draft.compute is None:
+                    self._read_leaf(node)
+                else:
+                    node.refuse("a node after the compute units", got=node.name, expected="the compute units last",
+                                remedy="Move it up.")  # fmt: skip
+            case "!Hierarchical" | "!Pipelined":
+                if "nodes" in (inner := node.table(("nodes", "name"), required=("nodes",))):
+                    self.read_all(inner["nodes"])
+            case "!Parallel":
+                self._read_parallel(node)
+            case "!Nothing":
+                pass
+            case _:
+                node.refuse("node without a tag", got="no tag", expected="!Component, !Container or !Hierarchical",
+                            remedy="Add the tag after the dash.")  # fmt: skip
+
+    def _read_parallel(self, node: Cursor) -> None:
+        """Read the branches one after the other; what each bypasses is known when all constraints are."""
+        inner = node.table(("nodes", "name"), required=("nodes",))
+        if self.passing is not None:
+            node.refuse("a !Parallel inside a !Parallel", got=node.name, expected="one at a time",
+                        remedy="Flatten them.")  # fmt: skip
+            return
+        branches: list[Branch] = []
+        for branch in inner["nodes"].items() if "nodes" in inner else ():
+            first, self.passing = len(self.draft.levels), set()
+            self.read(branch.renamed(branch.peek("name") or branch.name))
+            names = tuple(storage.level.name for storage in self.draft.levels[first:])
+            branches.append(Branch(levels=names, keep=frozenset(self.passing)))
+            self.passing = None
+            if self.draft.compute is not None:
+                node.refuse("compute units in a !Parallel", got=self.draft.compute[0], expected="storages",
+                            remedy="Move them below it.")  # fmt: skip
+        self.draft.parallel.append((tuple(branches), node))
+
+    def _read_leaf(self, node: Cursor) -> None:
         component = node.node.tag == "!Component"
+        if not (component or self.draft.nodes):
+            self.draft.name = node.name
         known, required = (COMPONENT_KEYS, ("name", "class")) if component else (CONTAINER_KEYS, ("name",))
         entries = node.table(known, required=required, elsewhere=_ELSEWHERE)
         if "name" in entries:
             entries["name"].word()
-        if node.name in self.lines:
-            node.refuse("name used twice", got=node.name, expected=f"unique names; line {self.lines[node.name]} has it",
-                        remedy="Rename one.")  # fmt: skip
-        self.lines.setdefault(node.name, node.node.line)
+        if node.name in self.draft.nodes:
+            node.refuse("name used twice", got=node.name, remedy="Rename one.",
+                        expected=f"unique names; line {self.draft.nodes[node.name]} has it")  # fmt: skip
+        self.draft.nodes.setdefault(node.name, node.node.line)
         own, complete = self._attributes(entries.get("attributes"), node)
         if not component:
             self._hand_down(own)
@@ -178,6 +195,12 @@ class _Walk:
         if "spatial" in constraints:
             self._constrain_mesh(constraints["spatial"], holder)
         class_name = (entries["class"].word() if "class" in entries else None) or ""
+        if component:
+            self.draft.components[node.name] = ComponentSpec(
+                class_name=class_name,
+                subclass=entries["subclass"].word() if "subclass" in entries else None,
+                attributes={key: attribute.value for key, attribute in {**self.inherited, **own}.items()},
+            )
         if is_storage(class_name):
             if complete:
                 self._storage(node, class_name, own)
@@ -186,6 +209,13 @@ class _Walk:
                 self.draft.levels.append(StorageDraft(level=StorageLevel(name=node.name), cluster_size=1, at=node))
             self._constrain(node.name, constraints)
             return
+        if self.passing is not None and not component and "dataspace" in constraints:
+            at = constraints.pop("dataspace")
+            directive = read_dataspaces(at.table(DATASPACE_KEYS), at)
+            self.passing |= directive.keep
+            if directive.others is not None:
+                at.refuse("a branch without a storage does not know every data space", got="* or a list of the rest",
+                          expected="keep with names", remedy="List the names.")  # fmt: skip
         for key in ("temporal", "dataspace"):
             if key in constraints:
                 constraints[key].refuse("only a storage has loops in time and holds data", got=f"a {key} constraint",
@@ -237,6 +267,10 @@ class _Walk:
         fanout_x, fanout_y = sizes.values()
         if fanout_x * fanout_y == 1:
             return None
+        if self.passing is not None:
+            section.refuse("a mesh inside a !Parallel", got=f"{fanout_x} x {fanout_y}", expected="1 x 1",
+                           remedy="Move the mesh above or below the !Parallel.")  # fmt: skip
+            return None
         self.instances *= fanout_x * fanout_y
         if self.instances > MAX_INTEGER:
             section.refuse("too many instances", got=f"{fanout_x} x {fanout_y} more", expected="at most 2**53 in all",
@@ -259,15 +293,16 @@ class _Walk:
         return holder
 
     def _constrain_mesh(self, at: Cursor, holder: str | None) -> None:
-        if holder is None:
+        loops = read_loops(at.table(LOOP_KEYS), at, spatial=True, version="0.4")
+        if holder is not None:
+            add_directive(self.draft.constraints, Directive(level=holder, spatial=loops))
+        elif not loops.is_idle:
             at.refuse(
                 "a spatial constraint without a mesh",
                 got="no mesh, or 1 x 1",
                 expected="spatial: {meshX, meshY}",
                 remedy="Give the node a mesh, or delete the constraint.",
             )
-        else:
-            self.draft.constraints[holder] = add_spatial(self.draft.constraints.get(holder, LevelConstraints()), at)
 
     def _storage(self, node: Cursor, class_name: str, own: dict[str, Attribute]) -> None:
         if "datawidth" not in own:
@@ -292,10 +327,9 @@ class _Walk:
         self.draft.levels.append(storage)
 
     def _constrain(self, name: str, constraints: dict[str, Cursor]) -> None:
-        found = LevelConstraints()
-        if "temporal" in constraints:
-            found = add_temporal(found, constraints["temporal"])
-        if "dataspace" in constraints:
-            found = add_dataspaces(found, constraints["dataspace"])
-        if found != LevelConstraints():
-            self.draft.constraints[name] = found
+        if (at := constraints.get("temporal")) is not None:
+            loops = read_loops(at.table(LOOP_KEYS), at, spatial=False, version="0.4")
+            add_directive(self.draft.constraints, Directive(level=name, temporal=loops))
+        if (at := constraints.get("dataspace")) is not None:
+            dataspaces = read_dataspaces(at.table(DATASPACE_KEYS), at)
+            add_directive(self.draft.constraints, Directive(level=name, dataspaces=dataspaces))

@@ -1,69 +1,153 @@
-"""Constraints that stand in an architecture, turned into `LevelConstraints`.
-
-What needs the problem to be understood ("*", keep_only, factors_only, a factor 0) is refused here;
-a mapping file may say it.
-"""
+"""Constraints of an architecture, turned into `LevelConstraints`: at its nodes, or as a list with targets."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
-from heat_sim.mapping import LevelConstraints
+from heat_sim.mapping import LevelConstraints, Limit
 from heat_sim.specs.cursor import Cursor
-from heat_sim.specs.directives import DATASPACE_KEYS, LOOP_KEYS, LoopDirective, read_dataspaces, read_loops
+from heat_sim.specs.directives import DataspaceDirective, LoopDirective
+from heat_sim.specs.targets import Directive, Targets, read_directive
+
+_T = TypeVar("_T")
 
 
-def add_temporal(constraints: LevelConstraints, at: Cursor) -> LevelConstraints:
-    """Return the constraints with those of a ``temporal:`` table added.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """One of several storages, or chains of storages, that stand side by side.
+
+    Attributes:
+        levels: Its storage levels; none if data only passes through.
+        keep: What it keeps, whatever its levels say.
+    """
+
+    levels: tuple[str, ...]
+    keep: frozenset[str] = frozenset()
+
+
+def add_directive(found: dict[str, LevelConstraints], directive: Directive) -> None:
+    """Add one directive to what is demanded at its level; contradictions are recorded as problems.
 
     >>> from heat_sim.specs.cursor import open_spec_text
-    >>> _, sections = open_spec_text("architecture: {factors: [K=2], permutation: [K, M]}", source="demo")
-    >>> add_temporal(LevelConstraints(), sections["architecture"]).temporal_order
-    ('M', 'K')
+    >>> text = "mapping: [{target: RF, type: temporal, factors: K=2 M<=4, permutation: [K, M]}]"
+    >>> item = open_spec_text(text, source="demo")[1]["mapping"].items()[0]
+    >>> found = {}
+    >>> add_directive(found, read_directive(item, Targets(version="0.4", storages=["RF"], meshes={})))
+    >>> found["RF"].temporal_bounds, found["RF"].temporal_limits, found["RF"].temporal_order
+    ({'K': 2}, {'M': (1, 4)}, ('M', 'K'))
     """
-    loops = _closed_loops(at, spatial=False)
-    return replace(constraints, temporal_bounds=loops.factors, temporal_order=_outermost_first(loops))
-
-
-def add_spatial(constraints: LevelConstraints, at: Cursor) -> LevelConstraints:
-    """Return the constraints with those of a ``spatial:`` table, on the children's mesh, added.
-
-    >>> from heat_sim.specs.cursor import open_spec_text
-    >>> _, sections = open_spec_text("architecture: {factors: [K=2], split: 0}", source="demo")
-    >>> found = add_spatial(LevelConstraints(), sections["architecture"])
-    >>> found.spatial_bounds, found.split
-    ({'K': 2}, 0)
-    """
-    loops = _closed_loops(at, spatial=True)
-    return replace(constraints, spatial_bounds=loops.factors, spatial_order=_outermost_first(loops), split=loops.split)
-
-
-def add_dataspaces(constraints: LevelConstraints, at: Cursor) -> LevelConstraints:
-    """Return the constraints with those of a ``dataspace:`` table added.
-
-    >>> from heat_sim.specs.cursor import open_spec_text
-    >>> _, sections = open_spec_text("architecture: {keep: [A], bypass: [B]}", source="demo")
-    >>> add_dataspaces(LevelConstraints(), sections["architecture"]).bypass
-    frozenset({'B'})
-    """
-    directive = read_dataspaces(at.table(DATASPACE_KEYS), at)
-    if directive.rest or "*" in directive.keep | directive.bypass:
-        at.refuse(
-            "the architecture does not know every data space",
-            got="a list of the rest or *",
-            expected="keep and bypass with names",
-            remedy="List the names, or say it in the mapping.",
+    demand = found.get(directive.level, LevelConstraints())
+    if (loops := directive.temporal) is not None:
+        demand = replace(
+            demand,
+            temporal_bounds=_bounds(demand.temporal_bounds, loops),
+            temporal_limits=_limits(demand.temporal_limits, loops),
+            temporal_only=demand.temporal_only or loops.only,
+            temporal_order=_same(demand.temporal_order, _outermost_first(loops), "permutation", loops.at),
         )
-    return replace(constraints, keep=directive.keep, bypass=directive.bypass)
+    if (loops := directive.spatial) is not None:
+        demand = replace(
+            demand,
+            spatial_bounds=_bounds(demand.spatial_bounds, loops),
+            spatial_limits=_limits(demand.spatial_limits, loops),
+            spatial_only=demand.spatial_only or loops.only,
+            spatial_order=_same(demand.spatial_order, _outermost_first(loops), "permutation", loops.at),
+            split=_same(demand.split, loops.split, "split", loops.at),
+        )
+    if (dataspaces := directive.dataspaces) is not None:
+        demand = _with_dataspaces(demand, dataspaces)
+    if demand != LevelConstraints():
+        found[directive.level] = demand
 
 
-def _closed_loops(at: Cursor, *, spatial: bool) -> LoopDirective:
-    loops = read_loops(at.table(LOOP_KEYS), at, spatial=spatial)
-    if loops.only or 0 in loops.factors.values():
-        at.refuse("the architecture does not know every dimension", got="factors_only or a factor 0",
-                  expected="factors with numbers", remedy="List the numbers, or say it in the mapping.")  # fmt: skip
-    return loops
+def add_constraint_section(found: dict[str, LevelConstraints], section: Cursor, targets: Targets) -> None:
+    """Add a top-level section of constraints: a list of directives, or a table that holds one as ``targets``.
+
+    >>> from heat_sim.specs.cursor import open_spec_text
+    >>> text = "constraints: {targets: [{target: RF, type: dataspace, bypass: [A]}]}"
+    >>> found = {}
+    >>> add_constraint_section(found, open_spec_text(text, source="demo")[1]["constraints"],
+    ...                        Targets(version="0.4", storages=["RF"], meshes={}))
+    >>> found["RF"].bypass
+    frozenset({'A'})
+    """
+    if section.node.kind == "table":
+        keys = section.table(("version", "targets"), required=("targets",))
+        if "version" in keys:
+            keys["version"].version(targets.version)
+        if "targets" not in keys:
+            return
+        section = keys["targets"]
+    for item in section.items():
+        if (directive := read_directive(item, targets)) is not None:
+            add_directive(found, directive)
+
+
+def separate_branches(found: dict[str, LevelConstraints], branches: tuple[Branch, ...], at: Cursor) -> None:
+    """Make each branch bypass what the others are told to keep; refuses two that keep the same.
+
+    >>> from heat_sim.specs.yaml_nodes import parse_yaml
+    >>> at = Cursor(node=parse_yaml("[]", source="demo")[0], name="!Parallel", source="demo", problems=[])
+    >>> found = {"X": LevelConstraints(keep=frozenset("A"))}
+    >>> separate_branches(found, (Branch(levels=("X",)), Branch(levels=("Y",), keep=frozenset("B"))), at)
+    >>> found["X"].bypass, found["Y"].bypass
+    (frozenset({'B'}), frozenset({'A'}))
+    """
+    keeps = [
+        branch.keep.union(*(found.get(level, LevelConstraints()).keep for level in branch.levels))
+        for branch in branches
+    ]
+    for place, (branch, keep) in enumerate(zip(branches, keeps, strict=True)):
+        others = frozenset[str]().union(*keeps[:place], *keeps[place + 1 :])
+        if both := sorted(keep & others):
+            if keep & frozenset[str]().union(*keeps[:place]):
+                at.refuse("two parallel branches keep the same", got=", ".join(both), expected="one branch for each",
+                          remedy="Delete it from one.")  # fmt: skip
+            continue
+        for level in branch.levels if others else ():
+            demand = found.get(level, LevelConstraints())
+            found[level] = replace(demand, bypass=demand.bypass | others)
+
+
+def _with_dataspaces(demand: LevelConstraints, directive: DataspaceDirective) -> LevelConstraints:
+    keep, bypass = demand.keep | directive.keep, demand.bypass | directive.bypass
+    if both := sorted(keep & bypass):
+        directive.at.refuse("kept and bypassed by two constraints", got=", ".join(both), expected="one of the two",
+                            remedy="Correct the list that is wrong.")  # fmt: skip
+    others: Literal["keep", "bypass"] | None = _same(
+        demand.others, directive.others, "rule for data spaces that are not listed", directive.at
+    )
+    return replace(demand, keep=keep, bypass=bypass, others=others)
+
+
+def _bounds(demanded: Mapping[str, int], loops: LoopDirective) -> dict[str, int]:
+    found = dict(demanded)
+    for name, factor in loops.factors.items():
+        if factor.residual is not None:
+            loops.at.refuse("an imperfect factor as a constraint", got=f"{name}={factor}", expected=f"{name}=number",
+                            remedy="Leave it to the mapping.")  # fmt: skip
+        elif (first := found.setdefault(name, factor.bound)) != factor.bound:
+            loops.at.refuse("two constraints on one factor", got=f"{name}={factor}", expected=f"{name}={first}",
+                            remedy="Delete one.")  # fmt: skip
+    return found
+
+
+def _limits(demanded: Mapping[str, Limit], loops: LoopDirective) -> dict[str, Limit]:
+    found = dict(demanded)
+    for name, (least, most) in loops.limits.items():
+        low, high = found.get(name, (1, None))
+        found[name] = max(low, least), high if most is None else most if high is None else min(high, most)
+    return found
 
 
 def _outermost_first(loops: LoopDirective) -> tuple[str, ...] | None:
     return None if loops.permutation is None else loops.permutation[::-1]
+
+
+def _same(first: _T | None, second: _T | None, what: str, at: Cursor) -> _T | None:
+    """Return the one that is given; two must be equal."""
+    if first is not None and second is not None and first != second:
+        at.refuse(f"two constraints on one {what}", got=second, expected=first, remedy="Delete one.")
+    return second if first is None else first

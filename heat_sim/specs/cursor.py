@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,10 +173,11 @@ class Cursor:
             return None
         return value
 
-    def version(self, expected: str) -> None:
-        """Refuse a version other than the expected one."""
-        if self.node.text != expected:
-            self.refuse("unknown version", expected=expected, remedy=f"Convert the file to version {expected}.")
+    def version(self, *expected: str) -> None:
+        """Refuse a version other than the expected ones."""
+        if self.node.text not in expected:
+            self.refuse("unknown version", expected=" or ".join(expected),
+                        remedy=f"Convert the file to version {expected[-1]}.")  # fmt: skip
 
     def raise_problems(self) -> None:
         """Raise everything that was refused so far.
@@ -188,24 +189,43 @@ class Cursor:
             raise SpecError(list(dict.fromkeys(self.problems)))
 
 
-SECTIONS = ("architecture", "variables", "problem", "mapping", "ERT", "ERT_summary", "ART", "ART_summary", "mapper")
-"""Top-level keys a spec file may have; each loader reads its own and leaves the others alone."""
+SECTIONS = ("architecture", "variables", "problem", "mapping", "constraints", "ERT", "ERT_summary", "ART",
+            "ART_summary", "mapper", "components", "compound_components")  # fmt: skip
+"""Top-level keys a spec may have, and every key with "constraints" in it; each loader reads its own."""
+
+Paths = str | Path | Sequence[str | Path]
+"""A spec in one file, or in several that together are one."""
 
 
-def open_spec(path: str | Path) -> tuple[Cursor, dict[str, Cursor]]:
-    """Return a cursor at the top of a spec file, and its sections by name.
+def open_spec(*paths: Paths) -> tuple[Cursor, dict[str, Cursor]]:
+    """Return a cursor at the top of a spec, and its sections by name.
 
     Args:
-        path: The file.
+        paths: The files; one that is named twice is read once. They share one list of problems.
 
     Raises:
-        SpecError: The file is no readable YAML. Unknown sections are recorded as problems.
+        SpecError: A file is no readable YAML. Unknown sections, and those given twice, are recorded as problems.
 
     >>> top, sections = open_spec("mappings/simba_l/bert_ffn/problem.yaml")
     >>> list(sections), top.problems
     (['problem'], [])
     """
-    return _open(*read_yaml(path), source=str(path))
+    files: dict[Path, str | Path] = {}
+    for entry in paths:
+        for path in (entry,) if isinstance(entry, str | Path) else entry:
+            files.setdefault(Path(path).resolve(), path)
+    if not files:
+        raise SpecError(describe("spec", "no file", got="an empty list", expected="at least one", remedy="Name it."))
+    opened: list[tuple[Node, list[str], str]] = []
+    refused: list[str] = []
+    for path in files.values():
+        try:
+            opened.append((*read_yaml(path), str(path)))
+        except SpecError as error:
+            refused += error.problems
+    if refused:
+        raise SpecError(refused)
+    return _open(opened)
 
 
 def open_spec_text(text: str, *, source: str) -> tuple[Cursor, dict[str, Cursor]]:
@@ -214,9 +234,16 @@ def open_spec_text(text: str, *, source: str) -> tuple[Cursor, dict[str, Cursor]
     >>> list(open_spec_text("mapping: []", source="demo")[1])
     ['mapping']
     """
-    return _open(*parse_yaml(text, source=source), source=source)
+    return _open([(*parse_yaml(text, source=source), source)])
 
 
-def _open(node: Node, problems: list[str], *, source: str) -> tuple[Cursor, dict[str, Cursor]]:
-    top = Cursor(node=node, name="", source=source, problems=problems)
-    return top, top.table(SECTIONS)
+def _open(files: Sequence[tuple[Node, list[str], str]]) -> tuple[Cursor, dict[str, Cursor]]:
+    problems = [problem for _, found, _ in files for problem in found]
+    sections: dict[str, Cursor] = {}
+    for node, _, source in files:
+        known = (*SECTIONS, *(key for key in node.keys if "constraints" in key))
+        for name, section in Cursor(node=node, name="", source=source, problems=problems).table(known).items():
+            if (first := sections.setdefault(name, section)) is not section:
+                section.refuse("section given twice", got="a second one", remedy="Delete one of them.",
+                               expected=f"one; the first is in {first.source}:{first.node.line}")  # fmt: skip
+    return Cursor(node=files[0][0], name="", source=files[0][2], problems=problems), sections

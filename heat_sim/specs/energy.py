@@ -1,10 +1,11 @@
-"""Accelergy energy reference tables: energy in pJ of each action of each component."""
+"""Accelergy reference tables: energy in pJ of each action (ERT) and area (ART) of each component."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 from heat_sim.specs.cursor import Cursor, suggest
 
@@ -46,26 +47,46 @@ def read_energy_tables(section: Cursor) -> dict[str, EnergyTable]:
     >>> sorted(read_energy_tables(sections["ERT"])["MAC"].energies_pj)
     ['compute']
     """
+    return {
+        component: EnergyTable(at=at, energies_pj=_energies(entry.renamed(at.name).items(), component))
+        for component, at, entry in _tables(section, "ERT", "actions")
+    }
+
+
+def read_areas(section: Cursor) -> dict[str, float]:
+    """Return the area in mm^2 of one instance of each component of an ``ART:`` section, which is in um^2.
+
+    >>> from heat_sim.specs.cursor import open_spec_text
+    >>> text = "ART: {version: 0.4, tables: [{name: 'system.PE[0..167].RF', area: 379.68}]}"
+    >>> read_areas(open_spec_text(text, source="demo")[1]["ART"])
+    {'RF': 0.00037968}
+    """
+    areas: dict[str, float] = {}
+    for component, at, entry in _tables(section, "ART", "area"):
+        area = entry.renamed(f"{at.name}.area").number(minimum=0)
+        # Shifted in decimal, so that what is written from mm^2 reads back as it was.
+        areas[component] = float(Decimal(repr(area or 0.0)).scaleb(-6))
+    return areas
+
+
+def _tables(section: Cursor, title: str, content: str) -> Iterator[tuple[str, Cursor, Cursor]]:
+    """Yield per table the component, where it stands and its content; refuses a second one for a component."""
     keys = section.table(("version", "tables"), required=("version", "tables"))
     if "version" in keys:
-        keys["version"].version("0.4")
-    found: dict[str, EnergyTable] = {}
+        keys["version"].version("0.3", "0.4")
+    lines: dict[str, int] = {}
     for item in keys["tables"].items() if "tables" in keys else ():
-        entry = item.table(("name", "actions"), required=("name", "actions"))
+        entry = item.table(("name", content), required=("name", content))
         name = entry["name"].word() if "name" in entry else None
-        if name is None or "actions" not in entry:
+        if name is None or content not in entry:
             continue
         component = component_name(name)
-        if component in found:
-            entry["name"].refuse(
-                "two tables for one component",
-                expected=f"one table for {component}",
-                remedy=f"The first is in line {found[component].at.node.line}; delete one.",
-            )
+        if component in lines:
+            entry["name"].refuse("two tables for one component", expected=f"one table for {component}",
+                                 remedy=f"The first is in line {lines[component]}; delete one.")  # fmt: skip
             continue
-        actions = entry["actions"].renamed(f"ERT {component}").items()
-        found[component] = EnergyTable(at=item.renamed(f"ERT {component}"), energies_pj=_energies(actions, component))
-    return found
+        lines[component] = item.node.line
+        yield component, item.renamed(f"{title} {component}"), entry[content]
 
 
 def _energies(actions: tuple[Cursor, ...], component: str) -> dict[str, float]:

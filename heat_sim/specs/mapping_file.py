@@ -6,35 +6,25 @@ do nothing and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Literal
 
 from heat_sim.einsum import Einsum
-from heat_sim.mapping import LevelConstraints, LevelMapping, Loop, Mapping
+from heat_sim.mapping import Constraints, LevelConstraints, LevelMapping, Loop, Mapping, resolve_constraints
 from heat_sim.specs.architecture_spec import ArchitectureSpec
-from heat_sim.specs.cursor import Cursor, open_spec, open_spec_text, suggest
-from heat_sim.specs.directives import (
-    DATASPACE_KEYS,
-    LOOP_KEYS,
-    DataspaceDirective,
-    LoopDirective,
-    read_dataspaces,
-    read_loops,
-)  # fmt: skip
-
-DATASPACE_TYPE = {"0.3": "bypass", "0.4": "dataspace"}
-"""What the two versions call a directive with keep and bypass."""
+from heat_sim.specs.cursor import Cursor, Paths, open_spec, open_spec_text, suggest
+from heat_sim.specs.directives import DataspaceDirective, Factor, LoopDirective, Version
+from heat_sim.specs.targets import read_directive
 
 
-def load_mapping(path: str | Path, *, einsum: Einsum, spec: ArchitectureSpec) -> Mapping:
+def load_mapping(path: Paths, *, einsum: Einsum, spec: ArchitectureSpec) -> Mapping:
     """Return the loop nest of a mapping file, completed by the constraints of the architecture.
 
-    Bounds must multiply to the extents; whether the loops fit the meshes and the tiles the capacities is
-    for the model to judge.
+    Bounds must multiply to the extents, imperfect ones (v0.3, ``M=4,2``) fold to them; limits must be met.
+    Whether the loops fit the meshes and the tiles the capacities is for the model to judge.
 
     Args:
-        path: The file, in the version of `spec`.
+        path: The file, in the version of `spec`, or several; other sections in them are left alone.
         einsum: The workload.
         spec: The architecture.
 
@@ -74,167 +64,182 @@ def _read_mapping(opened: tuple[Cursor, dict[str, Cursor]], einsum: Einsum, spec
                    remedy="Add it.")  # fmt: skip
         top.raise_problems()
     section = sections["mapping"]
-    directives = _Directives(temporal={}, spatial={}, dataspaces={})
+    temporal: dict[str, LoopDirective] = {}
+    spatial: dict[str, LoopDirective] = {}
+    dataspaces: dict[str, list[DataspaceDirective]] = {}
+    loops_are_read = True
     for item in section.items():
-        _read_directive(item, spec, directives)
-    levels = tuple(
-        LevelMapping(
-            level=level.name,
-            temporal=_temporal(directives.temporal.get(level.name), section, level.name, einsum, spec),
-            spatial=_spatial(directives.spatial.get(level.name), section, level.name, einsum, spec),
-            keep=frozenset()
-            if level.is_virtual
-            else _kept(directives.dataspaces.get(level.name, []), section, level.name, einsum, spec),
+        before = len(top.problems)
+        directive = read_directive(item, spec.targets)
+        if directive is None or directive.dataspaces is None:
+            loops_are_read &= len(top.problems) == before
+        if directive is None:
+            continue
+        if directive.dataspaces is not None:
+            dataspaces.setdefault(directive.level, []).append(directive.dataspaces)
+        for found, loops in ((temporal, directive.temporal), (spatial, directive.spatial)):
+            if loops is not None and found.setdefault(directive.level, loops) is not loops:
+                loops.at.refuse("directive given twice", got="a second one",
+                                expected=f"one {item.peek('type')} directive for {item.peek('target')}",
+                                remedy="Merge them.")  # fmt: skip
+    demands = resolve_constraints(spec.constraints, einsum=einsum)
+    keep = _kept(dataspaces, demands, section=section, einsum=einsum, spec=spec)
+    levels: list[LevelMapping] = []
+    for level in spec.architecture.levels:
+        name, demand = level.name, demands.get(level.name, LevelConstraints())
+        in_time = temporal.get(name) or LoopDirective(at=section.renamed(f"mapping at {name}"))
+        in_space = spatial.get(name) or LoopDirective(at=section.renamed(f"mapping below {name}"))
+        levels.append(
+            LevelMapping(
+                level=name,
+                temporal=_temporal(in_time, demand, einsum=einsum, version=spec.version),
+                spatial=_spatial(in_space, demand, einsum=einsum, version=spec.version),
+                keep=keep[name],
+            )
         )
-        for level in spec.architecture.levels
-    )
-    top.raise_problems()
-    mapping = Mapping(levels=levels)
-    for dimension, extent in einsum.extents:
+    mapping = Mapping(levels=tuple(levels))
+    for dimension, extent in einsum.extents if loops_are_read else ():
         if (product := mapping.bound(dimension)) != extent:
-            section.refuse(f"factors of {dimension} do not multiply to its bound", got=product, expected=extent,
+            perfect = all(loop.residual is None for level in levels for loop in level.loops
+                          if loop.rank_var == dimension)  # fmt: skip
+            what = "do not multiply to its bound" if perfect else "do not fold to its bound"
+            section.refuse(f"factors of {dimension} {what}", got=product, expected=extent,
                            remedy=f"Correct a factor of {dimension}.")  # fmt: skip
     top.raise_problems()
     return mapping
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Directives:
-    """What the file says, by storage level; spatial ones by the level that has the mesh."""
-
-    temporal: dict[str, LoopDirective]
-    spatial: dict[str, LoopDirective]
-    dataspaces: dict[str, list[DataspaceDirective]]
-
-
-def _read_directive(item: Cursor, spec: ArchitectureSpec, found: _Directives) -> None:
-    kind, target = item.peek("type"), item.peek("target")
-    at = item.renamed(f"{item.name} {kind} at {target}" if kind and target else item.name)
-    types = ("temporal", "spatial", DATASPACE_TYPE[spec.version])
-    if kind and kind not in types:
-        at.refuse("unknown type of directive", got=kind, expected=f"one of {', '.join(types)}",
-                  remedy=f"Correct it; the architecture is version {spec.version}.{suggest(kind, types)}")  # fmt: skip
-        return
-    keys = DATASPACE_KEYS if kind == types[2] else LOOP_KEYS
-    entries = at.table(("target", "type", *keys), required=("target", "type"))
-    if any(entries[key].word() is None for key in ("target", "type") if key in entries) or not (kind and target):
-        return
-    if kind == "spatial":
-        levels = {name: level for level, name in spec.spatial_targets.items()}
-        what, remedy = "spatial loops where there is no mesh", f"Give {target} a mesh, or correct the target."
-    else:
-        levels = {level.name: level.name for level in spec.architecture.levels if not level.is_virtual}
-        what, remedy = "not a storage level", "Correct the target."
-    if target not in levels:
-        at.refuse(what, got=target, expected=f"one of {', '.join(levels) or '(no node has a mesh)'}",
-                  remedy=f"{remedy}{suggest(target, levels)}")  # fmt: skip
-    elif kind == types[2]:
-        found.dataspaces.setdefault(target, []).append(read_dataspaces(entries, at))
-    else:
-        loops = found.spatial if kind == "spatial" else found.temporal
-        if levels[target] in loops:
-            at.refuse("directive given twice", got="a second one", expected=f"one {kind} directive for {target}",
-                      remedy="Merge them.")  # fmt: skip
-        else:
-            loops[levels[target]] = read_loops(entries, at, spatial=kind == "spatial")
-
-
-def _temporal(
-    directive: LoopDirective | None, section: Cursor, level: str, einsum: Einsum, spec: ArchitectureSpec
-) -> tuple[Loop, ...]:
-    demanded = spec.constraints.get(level, LevelConstraints())
-    loops = directive or LoopDirective(at=section.renamed(f"mapping at {level}"))
-    factors = _factors(loops, demanded.temporal_bounds.items(), einsum)
-    order = _order(loops, demanded.temporal_order, factors, einsum, spec)
-    return tuple(Loop(rank_var=name, bound=factors[name]) for name in reversed(order) if factors.get(name, 1) > 1)
-
-
-def _spatial(
-    directive: LoopDirective | None, section: Cursor, level: str, einsum: Einsum, spec: ArchitectureSpec
-) -> tuple[Loop, ...]:
-    demanded = spec.constraints.get(level, LevelConstraints())
-    loops = directive or LoopDirective(at=section.renamed(f"mapping below {level}"))
-    factors = _factors(loops, demanded.spatial_bounds.items(), einsum)
-    order = _order(loops, demanded.spatial_order, factors, einsum, spec)
-    split = loops.split if loops.split is not None else demanded.split
-    if demanded.split is not None and split != demanded.split:
-        loops.at.refuse("split contradicts the architecture's constraint", got=split, expected=demanded.split,
-                        remedy="Leave it out.")  # fmt: skip
-    along_x = order if split is None else order[:split]
+def _temporal(loops: LoopDirective, demand: LevelConstraints, *, einsum: Einsum, version: Version) -> tuple[Loop, ...]:
+    factors = _factors(loops, demand, "temporal", einsum)
+    order = _order(loops, demand.temporal_order, factors, einsum=einsum, version=version)
     return tuple(
-        Loop(rank_var=name, bound=factors[name], dimension="x" if name in along_x else "y")
+        Loop(rank_var=name, bound=factors[name].bound, residual=factors[name].residual)
         for name in reversed(order)
-        if factors.get(name, 1) > 1
+        if name in factors and factors[name].bound > 1
     )
 
 
-def _factors(loops: LoopDirective, demanded: Iterable[tuple[str, int]], einsum: Einsum) -> dict[str, int]:
-    """Unite the file's factors with the constraint's; a factor 0 is the whole extent."""
-    factors: dict[str, int] = {}
-    for name, number in loops.factors.items():
+def _spatial(loops: LoopDirective, demand: LevelConstraints, *, einsum: Einsum, version: Version) -> tuple[Loop, ...]:
+    factors = _factors(loops, demand, "spatial", einsum)
+    order = _order(loops, demand.spatial_order, factors, einsum=einsum, version=version)
+    split = loops.split if loops.split is not None else demand.split
+    if demand.split is not None and split != demand.split:
+        loops.at.refuse("split contradicts the architecture's constraint", got=split, expected=demand.split,
+                        remedy="Leave it out.")  # fmt: skip
+    along_x = order if split is None else order[:split]
+    return tuple(
+        Loop(
+            rank_var=name,
+            bound=factors[name].bound,
+            residual=factors[name].residual,
+            dimension="x" if name in along_x else "y",
+        )
+        for name in reversed(order)
+        if name in factors and factors[name].bound > 1
+    )
+
+
+def _factors(
+    loops: LoopDirective, demand: LevelConstraints, kind: Literal["temporal", "spatial"], einsum: Einsum
+) -> dict[str, Factor]:
+    """Unite the file's factors with the constraint's, and hold them to the limits of both."""
+    temporal = kind == "temporal"
+    demanded = demand.temporal_bounds if temporal else demand.spatial_bounds
+    limits = demand.temporal_limits if temporal else demand.spatial_limits
+    factors = {
+        name: factor if factor.bound else Factor(einsum.extent(name))
+        for name, factor in loops.factors.items()
+        if _known(name, loops.at, einsum)
+    }
+    if loops.only:
+        factors = dict.fromkeys(einsum.rank_vars, Factor(1)) | factors
+    for name, bound in demanded.items():
+        if _known(name, loops.at, einsum) and (found := factors.setdefault(name, Factor(bound))) != Factor(bound):
+            loops.at.refuse("factor contradicts the architecture's constraint", got=f"{name}={found}",
+                            expected=f"{name}={bound}", remedy="Leave it out.")  # fmt: skip
+            factors[name] = Factor(bound)
+    for name, (least, most) in [*limits.items(), *loops.limits.items()]:
         if _known(name, loops.at, einsum):
-            factors[name] = number or einsum.extent(name)
-    for name, number in demanded:
-        if not _known(name, loops.at, einsum):
-            continue
-        if factors.get(name, 1 if loops.only else number) != number:
-            loops.at.refuse("factor contradicts the architecture's constraint", got=f"{name}={factors.get(name, 1)}",
-                            expected=f"{name}={number}", remedy="Leave it out.")  # fmt: skip
-        factors[name] = number
+            bound = factors.get(name, Factor(1)).bound
+            if bound < least or (most is not None and bound > most):
+                loops.at.refuse("factor beyond its limit", got=f"{name}={bound}",
+                                expected=f"{name}>={least}" if bound < least else f"{name}<={most}",
+                                remedy="Correct the factor or the limit.")  # fmt: skip
     return factors
 
 
 def _order(
     loops: LoopDirective,
     demanded: tuple[str, ...] | None,
-    factors: dict[str, int],
+    factors: dict[str, Factor],
+    *,
     einsum: Einsum,
-    spec: ArchitectureSpec,
+    version: Version,
 ) -> Sequence[str]:
     """Complete the permutation, innermost first, as Timeloop's readers do.
 
     Dimensions that are not listed come after, further out. The v0.4 front end first puts those in front
-    whose factor is written as 1 or whose extent is 1; that moves no loop but shifts the split.
+    whose factor is written as 1 or whose extent is 1; that moves no loop but shifts the split. In v0.3 a
+    constraint may give the innermost entries alone.
     """
     listed = loops.permutation
     if demanded is not None:
-        if listed is not None and listed != demanded[::-1]:
-            loops.at.refuse("permutation contradicts the architecture's constraint", got=" ".join(listed),
-                            expected=" ".join(demanded[::-1]), remedy="Leave it out.")  # fmt: skip
-        listed = demanded[::-1]
+        inner = demanded[::-1]
+        same = listed is None or listed == inner or (version == "0.3" and listed[: len(inner)] == inner)
+        if not same:
+            loops.at.refuse("permutation contradicts the architecture's constraint", got=" ".join(listed or ()),
+                            expected=" ".join(inner), remedy="Leave it out.")  # fmt: skip
+        listed = listed if same and listed is not None else inner
     names = [name for name in listed or () if _known(name, loops.at, einsum)]
     idle = [
         name
         for name in einsum.rank_vars
-        if name not in names and spec.version == "0.4" and (factors.get(name) == 1 or einsum.extent(name) == 1)
+        if name not in names and version == "0.4" and (factors.get(name) == Factor(1) or einsum.extent(name) == 1)
     ]
     first = [*idle, *names]
     return [*first, *(name for name in einsum.rank_vars if name not in first)]
 
 
 def _kept(
-    directives: Sequence[DataspaceDirective], section: Cursor, level: str, einsum: Einsum, spec: ArchitectureSpec
-) -> frozenset[str]:
-    """Return what the level keeps: everything that is not bypassed."""
+    directives: dict[str, list[DataspaceDirective]],
+    demands: Constraints,
+    *,
+    section: Cursor,
+    einsum: Einsum,
+    spec: ArchitectureSpec,
+) -> dict[str, frozenset[str]]:
+    """Return what each level keeps: everything that is not bypassed, there or beside it in a !Parallel."""
     tensors = frozenset(tensor.name for tensor in einsum.tensors)
-    demanded = spec.constraints.get(level, LevelConstraints())
-    keep, bypass = set(demanded.keep), set(demanded.bypass)
-    at = section.renamed(f"mapping at {level}")
-    for directive in directives:
-        at = directive.at
-        named = directive.keep | directive.bypass
-        rest = tensors - named
-        keep |= rest if directive.rest == "keep" else set()
-        bypass |= rest if directive.rest == "bypass" else set()
-        keep |= (directive.keep - {"*"}) | (rest if "*" in directive.keep else set())
-        bypass |= (directive.bypass - {"*"}) | (rest if "*" in directive.bypass else set())
-    if unknown := sorted((keep | bypass) - tensors):
-        at.refuse("unknown data space", got=", ".join(unknown), expected=f"some of {', '.join(sorted(tensors))}",
-                  remedy=f"Correct the name.{suggest(unknown[0], tensors)}")  # fmt: skip
-    if both := sorted(keep & bypass):
-        at.refuse(f"kept and bypassed at {level}", got=", ".join(both), expected="one of the two, constraints included",
-                  remedy="Correct the list that is wrong.")  # fmt: skip
-    return tensors - bypass
+    named: dict[str, frozenset[str]] = {}
+    kept: dict[str, frozenset[str]] = {}
+    for level in spec.architecture.levels:
+        name, demand = level.name, demands.get(level.name, LevelConstraints())
+        keep, bypass = demand.keep, demand.bypass
+        at = section.renamed(f"mapping at {name}")
+        for directive in directives.get(name, ()):
+            at = directive.at
+            rest = tensors - directive.keep - directive.bypass
+            keep |= directive.keep | (rest if directive.others == "keep" else frozenset())
+            bypass |= directive.bypass | (rest if directive.others == "bypass" else frozenset())
+        if unknown := sorted((keep | bypass) - tensors):
+            at.refuse("unknown data space", got=", ".join(unknown), expected=f"some of {', '.join(sorted(tensors))}",
+                      remedy=f"Correct the name.{suggest(unknown[0], tensors)}")  # fmt: skip
+        if both := sorted(keep & bypass):
+            at.refuse(f"kept and bypassed at {name}", got=", ".join(both), remedy="Correct the list that is wrong.",
+                      expected="one of the two, constraints included")  # fmt: skip
+        named[name] = keep
+        kept[name] = frozenset() if level.is_virtual else tensors - bypass
+    for group in spec.parallel:
+        keeps = [branch.keep.union(*(named[level] for level in branch.levels)) for branch in group]
+        levels = [level for branch in group for level in branch.levels]
+        for tensor in sorted(tensors):
+            if (count := sum(tensor in keep for keep in keeps)) != 1:
+                section.refuse(f"data space {tensor} beside parallel storages", got=f"{count} branches that keep it",
+                               expected=f"one of the branches with {', '.join(levels)}",
+                               remedy="Name it under keep in one of them.")  # fmt: skip
+        for branch, keep in zip(group, keeps, strict=True):
+            kept |= {level: kept[level] & keep for level in branch.levels}
+    return kept
 
 
 def _known(name: str, at: Cursor, einsum: Einsum) -> bool:

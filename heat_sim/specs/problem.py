@@ -6,22 +6,21 @@ Dimensions become rank variables under their own names, data spaces become tenso
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from heat_sim.einsum import Einsum, Projection, TensorAccess, Term
 from heat_sim.specs.architecture_v4 import read_value, read_variables
-from heat_sim.specs.cursor import MAX_INTEGER, Cursor, open_spec, suggest
+from heat_sim.specs.cursor import MAX_INTEGER, Cursor, Paths, open_spec, suggest
 from heat_sim.specs.expressions import Value
 
 _TRUE = ("true", "yes")
 _FALSE = ("false", "no")
 
 
-def load_problem(path: str | Path) -> Einsum:
+def load_problem(path: Paths) -> Einsum:
     """Return the einsum of a problem file; the data space with ``read_write: true`` is the output.
 
     Args:
-        path: The file, v0.3 or v0.4.
+        path: The file, v0.3 or v0.4, or several; other sections in them are left alone.
 
     Raises:
         SpecError: Every problem of the file, one sentence each.

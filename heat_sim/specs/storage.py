@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -131,8 +132,6 @@ def draft_storage(name: str, *, class_name: str, attributes: Attributes, at: Cur
     if dram and cluster != 1:
         at.refuse("a DRAM row is not shared", got=f"cluster_size {cluster}", expected="1",
                   remedy="Correct width or cluster_size.")  # fmt: skip
-    if "min_utilization" in attributes and attributes["min_utilization"].value != 0:
-        attributes["min_utilization"].at.refuse("minimum utilization is not read", expected="0", remedy="Delete it.")
     capacity = _capacity(attributes, word_bits, words)
     if capacity is None and not dram and not {"depth", "entries", "sizeKB"} & set(attributes):
         at.refuse("storage without a size", got=f"class {class_name} without depth, entries or sizeKB",
@@ -146,6 +145,7 @@ def draft_storage(name: str, *, class_name: str, attributes: Attributes, at: Cur
         write_bandwidth_words_per_cycle=_bandwidth(attributes, "write_bandwidth"),
         shared_bandwidth_words_per_cycle=_bandwidth(attributes, "shared_bandwidth"),
         multiple_buffering=_number(attributes, "multiple_buffering", default=1.0, minimum=1.0),
+        min_utilization=_number(attributes, "min_utilization", default=0.0, minimum=0.0, maximum=1.0),
         network_fill_latency_cycles=_integer(attributes, "network_fill_latency", default=0, minimum=0),
         network_drain_latency_cycles=_integer(attributes, "network_drain_latency", default=0, minimum=0),
         hop_energy_pj=_number(attributes, "energy_per_hop", default=0.0, minimum=0.0),
@@ -202,12 +202,15 @@ def _integer(attributes: Attributes, key: str, *, default: int, minimum: int = 1
     return value
 
 
-def _number(attributes: Attributes, key: str, *, default: float, minimum: float) -> float:
+def _number(
+    attributes: Attributes, key: str, *, default: float, minimum: float, maximum: float = sys.float_info.max
+) -> float:
     if key not in attributes:
         return default
     value, at = attributes[key].value, attributes[key].at
-    if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value < math.inf:
-        at.refuse("not a number in range", got=value, expected=f"a number >= {minimum:g}", remedy="Correct it.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not minimum <= value <= maximum:
+        at.refuse("not a number in range", got=value, remedy="Correct it.",
+                  expected=f"a number >= {minimum:g}{f' and <= {maximum:g}' if maximum == 1 else ''}")  # fmt: skip
         return default
     return float(value)
 

@@ -9,7 +9,9 @@ from heat_sim.einsum import Einsum
 from heat_sim.errors import MappingError, SpecError, describe
 from heat_sim.mapping import LevelConstraints, LevelMapping, Loop, Mapping
 from heat_sim.specs.architecture_spec import ArchitectureSpec
-from heat_sim.specs.mapping_file import DATASPACE_TYPE, parse_mapping
+from heat_sim.specs.directives import Factor
+from heat_sim.specs.mapping_file import parse_mapping
+from heat_sim.specs.targets import DATASPACE_TYPES
 
 
 def dump_mapping(mapping: Mapping, *, einsum: Einsum, spec: ArchitectureSpec) -> str:
@@ -38,17 +40,22 @@ def dump_mapping(mapping: Mapping, *, einsum: Einsum, spec: ArchitectureSpec) ->
       bypass: []
     - target: DRAM
     """
+    if spec.version == "0.4" and not mapping.is_perfect:
+        raise MappingError(
+            describe("mapping", "v0.4 has no imperfect factors", got="a loop with a residual", expected="perfect loops",
+                     remedy="Write it for an architecture of version 0.3.")
+        )  # fmt: skip
     lines = ["mapping:"]
     nest = file_form(mapping)
     for level, storage in zip(nest.levels, spec.architecture.levels, strict=True):
         demanded = spec.constraints.get(level.level, LevelConstraints())
         if not storage.is_virtual:
             lines += _dataspaces(level, einsum, spec)
-            lines += _loops(level.temporal, "temporal", level.level, einsum)
+            lines += _loops(level.temporal, "temporal", level.level, einsum, spec)
             if demanded.temporal_order is None:
                 lines.append(_permutation(level.temporal, einsum))
         if storage.fanout > 1:
-            lines += _loops(level.spatial, "spatial", spec.spatial_targets[level.level], einsum)
+            lines += _loops(level.spatial, "spatial", spec.spatial_targets[level.level], einsum, spec)
             if demanded.spatial_order is None:
                 lines.append(_permutation(level.spatial, einsum))
             if demanded.split is None:
@@ -69,7 +76,8 @@ def dump_mapping(mapping: Mapping, *, einsum: Einsum, spec: ArchitectureSpec) ->
 
 
 def file_form(mapping: Mapping) -> Mapping:
-    """Return the equivalent mapping that a file can hold: no loops of bound 1, x loops inside y loops.
+    """Return the equivalent mapping that a file can hold: no loops of bound 1, no residuals equal to
+    the bound, x loops inside y loops.
 
     >>> loops = (Loop(rank_var="m", bound=2, dimension="x"), Loop(rank_var="k", bound=2, dimension="y"))
     >>> print(file_form(Mapping(levels=(LevelMapping(level="DRAM", spatial=loops),))).levels[0].spatial[0])
@@ -79,24 +87,33 @@ def file_form(mapping: Mapping) -> Mapping:
 
 
 def _level_form(level: LevelMapping) -> LevelMapping:
-    spatial = sorted((loop for loop in level.spatial if loop.bound > 1), key=lambda loop: loop.dimension == "x")
-    return replace(level, temporal=tuple(loop for loop in level.temporal if loop.bound > 1), spatial=tuple(spatial))
+    spatial = sorted(level.spatial, key=lambda loop: loop.dimension == "x")
+    return replace(level, temporal=_loops_form(level.temporal), spatial=_loops_form(spatial))
+
+
+def _loops_form(loops: Sequence[Loop]) -> tuple[Loop, ...]:
+    """Drop loops of bound 1 and residuals equal to the bound: neither says anything."""
+    return tuple(
+        replace(loop, residual=None) if loop.residual == loop.bound else loop for loop in loops if loop.bound > 1
+    )
 
 
 def _dataspaces(level: LevelMapping, einsum: Einsum, spec: ArchitectureSpec) -> list[str]:
     names = sorted(tensor.name for tensor in einsum.tensors)
     return [
         f"- target: {level.level}",
-        f"  type: {DATASPACE_TYPE[spec.version]}",
+        f"  type: {DATASPACE_TYPES[spec.version][0]}",
         f"  keep: [{', '.join(name for name in names if name in level.keep)}]",
         f"  bypass: [{', '.join(name for name in names if name not in level.keep)}]",
     ]
 
 
-def _loops(loops: Sequence[Loop], kind: str, target: str, einsum: Einsum) -> list[str]:
-    bounds = {loop.rank_var: loop.bound for loop in loops}
-    factors = ", ".join(f"{name}={bounds.get(name, 1)}" for name in einsum.rank_vars)
-    return [f"- target: {target}", f"  type: {kind}", f"  factors: [{factors}]"]
+def _loops(loops: Sequence[Loop], kind: str, target: str, einsum: Einsum, spec: ArchitectureSpec) -> list[str]:
+    factors = {loop.rank_var: Factor(loop.bound, loop.residual) for loop in loops}
+    texts = [f"{name}={factors.get(name, Factor(1))}" for name in einsum.rank_vars]
+    # A comma stands inside an imperfect factor, so v0.3 gets one text.
+    written = f'"{" ".join(texts)}"' if spec.version == "0.3" else f"[{', '.join(texts)}]"
+    return [f"- target: {target}", f"  type: {kind}", f"  factors: {written}"]
 
 
 def _permutation(loops: Sequence[Loop], einsum: Einsum) -> str:

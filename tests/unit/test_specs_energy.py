@@ -33,14 +33,14 @@ def test_a_missing_update_is_a_write_and_a_missing_leak_nothing(tmp_path: Path) 
 
 
 def test_tables_and_actions_of_other_tools_are_left_alone(tmp_path: Path) -> None:
-    text = ERT + "  - name: XY_NoC\n    actions: [{name: transfer, energy: 1}]\nART: {anything: 1}\n"
+    text = ERT + "  - name: XY_NoC\n    actions: [{name: transfer, energy: 1}]\nERT_summary: {anything: 1}\n"
     text = changed(text, "[{name: compute", "[{name: idle, energy: 3}, {name: compute")
     assert spec_of(tmp_path, energies=text) == spec_of(tmp_path)
 
 
 REFUSALS = {
     "no version": ("  version: 0.4\n", "", "ERT: no version"),
-    "version": ("version: 0.4", "version: 0.3", "ERT.version: unknown version"),
+    "version": ("version: 0.4", "version: 0.2", "ERT.version: unknown version .got 0.2, expected 0.3 or 0.4"),
     "key": ("  tables:", "  table:", r"ERT.table: unknown key .*Did you mean tables"),
     "no read": ("{name: read, energy: 6}, ", "", r"ert.yaml:6 ERT GLB: no energy for action read \(got actions write"),
     "no write": (", {name: write, energy: 7}", "", "ERT GLB: no energy for action write"),
