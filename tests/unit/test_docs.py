@@ -8,18 +8,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("arch_specs/*/README.md")])
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_relative_links_lead_somewhere(document: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text(encoding="utf-8"))
     missing = [target for target in targets if "://" not in target and not (document.parent / target).exists()]
     assert not missing
 
 
-def test_the_tests_that_defend_the_rules_of_the_model_exist() -> None:
-    text = (ROOT / "docs" / "model.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("document", ["model.md", "validation.md"])
+def test_the_tests_that_defend_the_rules_of_the_model_exist(document: str) -> None:
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     named = set(re.findall(r"`(test_\w+)`", text))
     defined = {
         name
