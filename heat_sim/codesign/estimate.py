@@ -29,7 +29,7 @@ class LossEstimate(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ActivationError:
-    """Mean over the matrices of ``||(W - W') C^(1/2)||_F / ||W C^(1/2)||_F``: 0 is exact, 1 is all lost.
+    """Root mean square over the matrices of ``||(W - W') C^(1/2)||_F / ||W C^(1/2)||_F``: 0 is exact, 1 is all lost.
 
     C is the second moment of the matrix's input on calibration text. Low-rank errors are those of the
     best projection. Other formats are projected once, at full rank and without regard to C; smaller
@@ -56,8 +56,9 @@ class ActivationError:
             )  # fmt: skip
 
     def __call__(self, design: Mapping[str, Factorization], /) -> float:
-        """Return the mean relative error over the design's matrices."""
-        return float(np.mean([self._error(name, factorization) for name, factorization in design.items()]))
+        """Return the root mean square of the relative errors of the design's matrices."""
+        errors = np.array([self._error(name, factorization) for name, factorization in design.items()])
+        return float(np.sqrt(np.mean(errors**2)))
 
     def _error(self, name: str, factorization: Factorization) -> float:
         key = (name, factorization)

@@ -49,11 +49,6 @@ def lower(einsum: Einsum, mapping: Mapping) -> Nest:
                      got="a loop with a residual", expected="bounds that multiply to the extents",
                      remedy="Choose divisors, or pad the extent.")
         )  # fmt: skip
-    if einsum.ops * 2 >= _LARGEST:
-        raise HeatError(
-            describe(f"einsum {einsum.name}", "counts exceed 64 bits", got=f"{einsum.ops} ops",
-                     expected=f"fewer than {_LARGEST // 2}", remedy="Split the workload.")
-        )  # fmt: skip
     place = {var: index for index, var in enumerate(einsum.rank_vars)}
     width = max(1, *(len(level.temporal) for level in mapping.levels))
     levels = len(mapping.levels)
@@ -66,19 +61,35 @@ def lower(einsum: Einsum, mapping: Mapping) -> Nest:
             loop_bound[row, column] = loop.bound
         for loop in level.spatial:
             mesh[row, place[loop.rank_var]] *= loop.bound
+    coefficient, plain = coefficients_of(einsum)
+    return Nest(
+        loop_var=loop_var,
+        loop_bound=loop_bound,
+        mesh=mesh,
+        coefficient=coefficient,
+        plain=plain,
+        keep=np.array(
+            [[t.name in level.keep for level in mapping.levels] for t in einsum.tensors], dtype=np.bool_
+        ),
+    )  # fmt: skip
+
+
+def coefficients_of(einsum: Einsum) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the coefficients (T, D, V) of the projections, and whether each tensor is plain (T,).
+
+    Raises:
+        HeatError: Counts could exceed 64 bits.
+    """
+    if einsum.ops * 2 >= _LARGEST:
+        raise HeatError(
+            describe(f"einsum {einsum.name}", "counts exceed 64 bits", got=f"{einsum.ops} ops",
+                     expected=f"fewer than {_LARGEST // 2}", remedy="Split the workload.")
+        )  # fmt: skip
+    place = {var: index for index, var in enumerate(einsum.rank_vars)}
     ranks = max(1, *(len(tensor.projection) for tensor in einsum.tensors))
     coefficient = np.zeros((len(einsum.tensors), ranks, len(place)), dtype=np.int64)
     for t, tensor in enumerate(einsum.tensors):
         for row, terms in enumerate(tensor.projection):
             for var, factor in terms:
                 coefficient[t, row, place[var]] = factor
-    return Nest(
-        loop_var=loop_var,
-        loop_bound=loop_bound,
-        mesh=mesh,
-        coefficient=coefficient,
-        plain=np.array([tensor.is_plain for tensor in einsum.tensors], dtype=np.bool_),
-        keep=np.array(
-            [[t.name in level.keep for level in mapping.levels] for t in einsum.tensors], dtype=np.bool_
-        ),
-    )  # fmt: skip
+    return coefficient, np.array([tensor.is_plain for tensor in einsum.tensors], dtype=np.bool_)

@@ -16,9 +16,9 @@ Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def count_words(
-    loop_var: Counts, loop_bound: Counts, spatial: Counts, coefficient: Counts, plain: Flags, keep: Flags
+    loop_var: Counts, loop_bound: Counts, mesh: Counts, coefficient: Counts, plain: Flags, keep: Flags
 ) -> tuple[Counts, Counts, Counts, Counts, Counts]:
     """Return tiles, partitions, and words handed over, for one nest (see `Nest` for the arguments).
 
@@ -30,57 +30,155 @@ def count_words(
         groups: children of one instance whose tiles differ, so that they cannot share a read;
         served: words the level hands out, accesses of bypassing levels further in included.
     """
-    levels, slots = loop_var.shape
+    levels = loop_var.shape[0]
     tensors, _, rank_vars = coefficient.shape
-    # inside[l]: how far each rank variable runs at and inside level l; fan[l]: without the loops in time at l.
-    inside = np.ones((levels + 1, rank_vars), dtype=np.int64)
-    fan = np.ones((levels, rank_vars), dtype=np.int64)
-    cycles = 1
-    for level in range(levels - 1, -1, -1):
-        fan[level] = inside[level + 1] * spatial[level]
-        inside[level] = fan[level]
-        for slot in range(slots):
-            inside[level, loop_var[level, slot]] *= loop_bound[level, slot]
-            cycles *= loop_bound[level, slot]
-    tile = np.ones((tensors, levels), dtype=np.int64)
-    partition = np.ones((tensors, levels), dtype=np.int64)
-    delta = np.zeros((tensors, levels), dtype=np.int64)
-    groups = np.ones((tensors, levels), dtype=np.int64)
-    served = np.zeros((tensors, levels), dtype=np.int64)
-    for t in range(tensors):
-        outermost = 0
-        while not keep[t, outermost]:
-            outermost += 1
-        words = box_words(coefficient[t], inside[0])
-        for level in range(levels):
-            tile[t, level] = box_words(coefficient[t], inside[level])
-            # Relevant meshes above divide what one instance ever sees of the tensor.
-            partition[t, level] = words
-            words = words * box_words(coefficient[t], inside[level + 1]) // box_words(coefficient[t], fan[level])
-            groups[t, level] = distinct_children(coefficient[t], plain[t], inside[level + 1], spatial[level])
-            if level == levels - 1:
-                # Compute units hold nothing: one word each, in every cycle.
-                delta[t, level] = cycles
-            elif plain[t]:
-                delta[t, level] = _plain_delta(
-                    coefficient[t], level, loop_var, loop_bound, box_words(coefficient[t], inside[level + 1])
-                )
-            else:
-                _, _, words_by_move = walk_moves(coefficient[t], level, loop_var, loop_bound, spatial, False)
-                delta[t, level] = words_by_move.sum()
-        # A bypassed level's accesses are served by the next outer level that keeps the tensor.
-        child = levels - 1
-        for level in range(levels - 1, -1, -1):
-            if level < levels - 1 and keep[t, level + 1]:
-                child = level
-            words = delta[t, child]
-            for between in range(level, child + 1):
-                words *= groups[t, between]
-            served[t, level] = words
+    tile, partition = np.ones((tensors, levels), np.int64), np.ones((tensors, levels), np.int64)
+    delta, groups = np.zeros((tensors, levels), np.int64), np.ones((tensors, levels), np.int64)
+    served = np.zeros((tensors, levels), np.int64)
+    inside, fan = np.ones((levels + 1, rank_vars), np.int64), np.ones((levels, rank_vars), np.int64)
+    count_words_into(
+        loop_var, loop_bound, mesh, coefficient, plain, keep, inside, fan, tile, partition, delta, groups, served
+    )
     return tile, partition, delta, groups, served
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
+def count_words_into(
+    loop_var: Counts,
+    loop_bound: Counts,
+    mesh: Counts,
+    coefficient: Counts,
+    plain: Flags,
+    keep: Flags,
+    inside: Counts,
+    fan: Counts,
+    tile: Counts,
+    partition: Counts,
+    delta: Counts,
+    groups: Counts,
+    served: Counts,
+) -> int:
+    """Fill the arrays that `count_words` returns, and return the cycles without stalls.
+
+    Args:
+        loop_var: See `Nest`; likewise the next five.
+        loop_bound: See `Nest`.
+        mesh: See `Nest`.
+        coefficient: See `Nest`.
+        plain: See `Nest`.
+        keep: See `Nest`.
+        inside: (L + 1, V) is filled with how far each rank variable runs at and inside each level.
+        fan: (L, V) is filled with the same without the loops in time at the level.
+        tile: See `count_words`; likewise the rest.
+        partition: See `count_words`.
+        delta: See `count_words`.
+        groups: See `count_words`.
+        served: See `count_words`.
+    """
+    levels, slots = loop_var.shape
+    tensors, _, rank_vars = coefficient.shape
+    inside[levels] = 1
+    cycles = 1
+    for level in range(levels - 1, -1, -1):
+        for var in range(rank_vars):
+            fan[level, var] = inside[level + 1, var] * mesh[level, var]
+            inside[level, var] = fan[level, var]
+        for slot in range(slots):
+            inside[level, loop_var[level, slot]] *= loop_bound[level, slot]
+            cycles *= loop_bound[level, slot]
+    for t in range(tensors):
+        if plain[t]:
+            _count_plain(t, loop_var, loop_bound, mesh, coefficient, inside, tile, partition, delta, groups)
+        else:
+            _count_sliding(t, loop_var, loop_bound, mesh, coefficient, inside, fan, tile, partition, delta, groups)
+        # Compute units hold nothing: one word each, in every cycle.
+        delta[t, levels - 1] = cycles
+        # A bypassed level's accesses are served by the next outer level that keeps the tensor.
+        words = delta[t, levels - 1]
+        for level in range(levels - 1, -1, -1):
+            if level < levels - 1 and keep[t, level + 1]:
+                words = delta[t, level]
+            words *= groups[t, level]
+            served[t, level] = words
+    return cycles
+
+
+@njit(cache=True, error_model="numpy")
+def _count_plain(
+    t: int,
+    loop_var: Counts,
+    loop_bound: Counts,
+    mesh: Counts,
+    coefficient: Counts,
+    inside: Counts,
+    tile: Counts,
+    partition: Counts,
+    delta: Counts,
+    groups: Counts,
+) -> None:
+    """Fill the rows of a plain tensor, where everything is a product of bounds of relevant rank variables."""
+    levels, slots = loop_var.shape
+    _, ranks, rank_vars = coefficient.shape
+    for level in range(levels):
+        tile[t, level] = 1
+        groups[t, level] = 1
+    relevant = 0  # one bit per rank variable
+    for var in range(rank_vars):
+        for rank in range(ranks):
+            if coefficient[t, rank, var]:
+                relevant |= 1 << var
+        if relevant >> var & 1:
+            for level in range(levels):
+                tile[t, level] *= inside[level, var]
+                groups[t, level] *= mesh[level, var]
+    words = tile[t, 0]
+    for level in range(levels):
+        # Relevant meshes above divide what one instance ever sees of the tensor.
+        partition[t, level] = words
+        if groups[t, level] > 1:
+            words //= groups[t, level]
+    for level in range(levels - 1):
+        product = tile[t, level + 1]
+        stationary = True
+        for outer in range(level, -1, -1):
+            for slot in range(slots - 1, -1, -1):
+                bound = loop_bound[outer, slot]
+                if bound > 1:
+                    if relevant >> loop_var[outer, slot] & 1:
+                        stationary = False
+                    if not stationary:
+                        product *= bound
+        delta[t, level] = product
+
+
+@njit(cache=True, error_model="numpy")
+def _count_sliding(
+    t: int,
+    loop_var: Counts,
+    loop_bound: Counts,
+    mesh: Counts,
+    coefficient: Counts,
+    inside: Counts,
+    fan: Counts,
+    tile: Counts,
+    partition: Counts,
+    delta: Counts,
+    groups: Counts,
+) -> None:
+    """Fill the rows of a tensor whose boxes may overlap."""
+    levels = loop_var.shape[0]
+    words = box_words(coefficient[t], inside[0])
+    for level in range(levels):
+        tile[t, level] = box_words(coefficient[t], inside[level])
+        partition[t, level] = words
+        words = words * box_words(coefficient[t], inside[level + 1]) // box_words(coefficient[t], fan[level])
+        groups[t, level] = distinct_boxes(coefficient[t], inside[level + 1], mesh[level])
+        if level < levels - 1:
+            _, _, words_by_move = walk_moves(coefficient[t], level, loop_var, loop_bound, mesh, False)
+            delta[t, level] = words_by_move.sum()
+
+
+@njit(cache=True, error_model="numpy")
 def box_words(coefficient: Counts, extent: Counts) -> int:
     """Return the words of the box that a tensor has when the rank variables run this far.
 
@@ -97,26 +195,31 @@ def box_words(coefficient: Counts, extent: Counts) -> int:
     return words
 
 
-@njit(cache=True)
-def distinct_children(coefficient: Counts, is_plain: bool, child_extent: Counts, mesh: Counts) -> int:
+@njit(cache=True, error_model="numpy")
+def is_relevant(coefficient: Counts, var: int) -> bool:
+    """Return whether the rank variable indexes the tensor."""
+    for rank in range(coefficient.shape[0]):  # noqa: SIM110 - numba compiles no generators
+        if coefficient[rank, var]:
+            return True
+    return False
+
+
+@njit(cache=True, error_model="numpy")
+def distinct_boxes(coefficient: Counts, child_extent: Counts, mesh: Counts) -> int:
     """Return how many different boxes the children of one instance hold.
 
     Args:
         coefficient: (D, V) of one tensor.
-        is_plain: Whether each rank is indexed by one rank variable.
         child_extent: (V,) how far each rank variable runs inside a child.
         mesh: (V,) spatial bounds below the level.
     """
     ranks, rank_vars = coefficient.shape
     relevant = 1
     for var in range(rank_vars):
-        if mesh[var] > 1:
-            for rank in range(ranks):
-                if coefficient[rank, var]:
-                    relevant *= mesh[var]
-                    break
-    if is_plain or relevant == 1:
-        return relevant
+        if mesh[var] > 1 and is_relevant(coefficient, var):
+            relevant *= mesh[var]
+    if relevant == 1:
+        return 1
     # The corner of each child's box, as one number in the strides of a box that holds them all.
     corners = np.zeros(relevant, dtype=np.int64)
     stride = 1
@@ -124,10 +227,7 @@ def distinct_children(coefficient: Counts, is_plain: bool, child_extent: Counts,
         step = 1  # children that the rank variables seen so far tell apart
         reach = 0
         for var in range(rank_vars):
-            is_relevant = False
-            for other in range(ranks):
-                is_relevant = is_relevant or coefficient[other, var] != 0
-            if mesh[var] > 1 and is_relevant:
+            if mesh[var] > 1 and is_relevant(coefficient, var):
                 shift = coefficient[rank, var] * child_extent[var]
                 for place in range(relevant):
                     corners[place] += stride * shift * ((place // step) % mesh[var])
@@ -142,25 +242,22 @@ def distinct_children(coefficient: Counts, is_plain: bool, child_extent: Counts,
     return distinct
 
 
-@njit(cache=True)
-def _plain_delta(coefficient: Counts, level: int, loop_var: Counts, loop_bound: Counts, child_words: int) -> int:
-    """Return the child's tile times the bounds above it, without the innermost run of irrelevant ones."""
-    words = child_words
+@njit(cache=True, error_model="numpy")
+def moving_bounds(coefficient: Counts, level: int, loop_var: Counts, loop_bound: Counts) -> int:
+    """Return the bounds in time at and above the level, without the innermost run of irrelevant ones."""
+    product = 1
     stationary = True
     for outer in range(level, -1, -1):
         for slot in range(loop_var.shape[1] - 1, -1, -1):
             bound = loop_bound[outer, slot]
-            if bound == 1:
-                continue
-            for rank in range(coefficient.shape[0]):
-                if coefficient[rank, loop_var[outer, slot]]:
-                    stationary = False
-            if not stationary:
-                words *= bound
-    return words
+            if bound > 1:
+                stationary = stationary and not is_relevant(coefficient, loop_var[outer, slot])
+                if not stationary:
+                    product *= bound
+    return product
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def walk_moves(
     coefficient: Counts, level: int, loop_var: Counts, loop_bound: Counts, spatial: Counts, is_innermost: bool
 ) -> tuple[int, Counts, Counts]:

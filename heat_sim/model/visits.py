@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numba import njit
-from numpy.typing import NDArray
-
 from heat_sim.model.nest import Nest
-from heat_sim.model.traffic import walk_moves
+from heat_sim.model.traffic import moving_bounds, walk_moves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +41,7 @@ def visits_of(nest: Nest, t: int, level: int, *, delta: int) -> list[Visits]:
         if not innermost:
             # A tile that moves jumps clear of all that the neighbours hold.
             return [Visits(words=delta)]
-        moving = _moving_cycles(nest.coefficient[t], nest.loop_var, nest.loop_bound)
+        moving = int(moving_bounds(nest.coefficient[t], level, nest.loop_var, nest.loop_bound))
         # In the other cycles each unit needs the word it had, and so do its neighbours.
         return [Visits(words=moving), Visits(words=delta - moving, behind=(0,) * ranks)]
     kinds, behind, words = walk_moves(nest.coefficient[t], level, nest.loop_var, nest.loop_bound, nest.mesh, innermost)
@@ -53,21 +49,3 @@ def visits_of(nest: Nest, t: int, level: int, *, delta: int) -> list[Visits]:
         Visits(words=int(words[k]), behind=None if k == 0 else tuple(int(side) for side in behind[k]))
         for k in range(kinds)
     ]
-
-
-@njit(cache=True)
-def _moving_cycles(coefficient: NDArray[np.int64], loop_var: NDArray[np.int64], loop_bound: NDArray[np.int64]) -> int:
-    """Return the cycles at whose start the word a unit needs is another one: all bounds but the irrelevant run."""
-    cycles = 1
-    stationary = True
-    for level in range(loop_var.shape[0] - 1, -1, -1):
-        for slot in range(loop_var.shape[1] - 1, -1, -1):
-            bound = loop_bound[level, slot]
-            if bound == 1:
-                continue
-            for rank in range(coefficient.shape[0]):
-                if coefficient[rank, loop_var[level, slot]]:
-                    stationary = False
-            if not stationary:
-                cycles *= bound
-    return cycles

@@ -83,7 +83,7 @@ def test_unknown_format_is_refused():
         design_space(NETWORK, formats=("dense", "tucker"))
 
 
-def test_estimate_is_the_mean_error_of_the_projections_themselves(evaluator):
+def test_estimate_is_the_rms_error_of_the_projections_themselves(evaluator):
     weights, moments = weights_and_moments()
     for name in ("low-rank", "tt-matrix"):
         option = next(i for i, (each, _) in enumerate(SPACE.classes[0].options) if each == name)
@@ -96,7 +96,7 @@ def test_estimate_is_the_mean_error_of_the_projections_themselves(evaluator):
             cores = project(weights[matrix], factorization, second_moment=moment)
             approximation = reconstruct(cores, factorization)
             errors.append(relative_error(weights[matrix], approximation, second_moment=moments[matrix]))
-        assert evaluator.estimate(design) == pytest.approx(np.mean(errors), rel=1e-4)
+        assert evaluator.estimate(design) == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-4)
 
 
 def test_estimate_needs_the_moments_of_every_matrix():
