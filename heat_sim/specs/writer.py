@@ -53,11 +53,11 @@ def dump_mapping(mapping: Mapping, *, einsum: Einsum, spec: ArchitectureSpec) ->
             lines += _dataspaces(level, einsum, spec)
             lines += _loops(level.temporal, "temporal", level.level, einsum, spec)
             if demanded.temporal_order is None:
-                lines.append(_permutation(level.temporal, einsum))
+                lines.append(_permutation(level.temporal, einsum, spec))
         if storage.fanout > 1:
             lines += _loops(level.spatial, "spatial", spec.spatial_targets[level.level], einsum, spec)
             if demanded.spatial_order is None:
-                lines.append(_permutation(level.spatial, einsum))
+                lines.append(_permutation(level.spatial, einsum, spec))
             if demanded.split is None:
                 lines.append(f"  split: {sum(loop.dimension == 'x' for loop in level.spatial)}")
     text = "\n".join(lines) + "\n"
@@ -116,6 +116,10 @@ def _loops(loops: Sequence[Loop], kind: str, target: str, einsum: Einsum, spec: 
     return [f"- target: {target}", f"  type: {kind}", f"  factors: {written}"]
 
 
-def _permutation(loops: Sequence[Loop], einsum: Einsum) -> str:
+def _permutation(loops: Sequence[Loop], einsum: Einsum, spec: ArchitectureSpec) -> str:
     used = dict.fromkeys(loop.rank_var for loop in reversed(loops))
-    return f"  permutation: [{', '.join((*used, *(name for name in einsum.rank_vars if name not in used)))}]"
+    names = (*used, *(name for name in einsum.rank_vars if name not in used))
+    # timeloop-model reads a text of letters; names of several letters are for our own reader only.
+    if spec.version == "0.3" and all(len(name) == 1 for name in names):
+        return f'  permutation: "{"".join(names)}"'
+    return f"  permutation: [{', '.join(names)}]"
