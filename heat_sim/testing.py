@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as AbstractMapping
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -17,7 +18,10 @@ from heat_sim.einsum import Einsum, parse_einsum
 from heat_sim.errors import SpecError, describe
 from heat_sim.mapping import Dimension, LevelMapping, Loop, Mapping
 
-EinsumKind = Literal["matmul", "batched-matmul", "matvec", "outer", "dot", "tt-step", "mttkrp", "ttmc"]
+EinsumKind = Literal[
+    "matmul", "batched-matmul", "matvec", "outer", "dot", "tt-step", "mttkrp", "ttmc",
+    "conv1d", "conv1d-strided", "conv1d-dilated", "conv2d", "conv2d-strided",
+]  # fmt: skip
 
 EINSUMS: dict[EinsumKind, str] = {
     "matmul": "Z[m,n] = A[m,k] * B[k,n]",
@@ -28,8 +32,16 @@ EINSUMS: dict[EinsumKind, str] = {
     "tt-step": "Z[a,c,s] = A[a,i,r,s] * B[i,c,r]",
     "mttkrp": "Z[i,r] = A[i,j,k] * B[j,r] * C[k,r]",
     "ttmc": "Z[i,r,s] = A[i,j,k] * B[j,r] * C[k,s]",
+    "conv1d": "Z[p] = A[p+r] * B[r]",
+    "conv1d-strided": "Z[p] = A[2*p+r] * B[r]",
+    "conv1d-dilated": "Z[k,p] = A[p+2*r] * B[k,r]",
+    "conv2d": "Z[n,k,p,q] = A[n,c,p+r,q+s] * B[k,c,r,s]",
+    "conv2d-strided": "Z[k,p,q] = A[c,2*p+r,3*q+2*s] * B[k,c,r,s]",
 }
-"""The statement of each kind; every tensor is plain."""
+"""The statement of each kind."""
+
+PLAIN_KINDS: tuple[EinsumKind, ...] = tuple(kind for kind, statement in EINSUMS.items() if "+" not in statement)
+"""The kinds without sliding windows: every rank of every tensor is indexed by one rank variable."""
 
 _T = TypeVar("_T")
 _EXTENTS = (1, 2, 3, 4, 5, 6, 8, 12)
@@ -104,7 +116,12 @@ def random_architecture(rng: np.random.Generator, *, storages: int | None = None
 
 
 def random_mapping(
-    rng: np.random.Generator, *, einsum: Einsum, architecture: Architecture, both_axes: bool = False
+    rng: np.random.Generator,
+    *,
+    einsum: Einsum,
+    architecture: Architecture,
+    both_axes: bool = False,
+    imperfect: bool = False,
 ) -> Mapping:
     """Return a mapping of the einsum that fits the meshes and the capacities of the architecture.
 
@@ -113,6 +130,7 @@ def random_mapping(
         einsum: The workload.
         architecture: The hardware.
         both_axes: Whether one rank variable may run along x and y of the same mesh; Timeloop's mapper never does that.
+        imperfect: Whether bounds need not divide the extents, so that loops have residuals.
 
     >>> rng = np.random.default_rng(1)
     >>> print(random_mapping(rng, einsum=random_einsum(rng, kind="matmul"), architecture=random_architecture(rng)))
@@ -130,6 +148,8 @@ def random_mapping(
     """
     for _ in range(_TRIES):
         mapping = _draw_mapping(rng, einsum, architecture=architecture, both_axes=both_axes)
+        if imperfect:
+            mapping = _with_residuals(rng, mapping, einsum=einsum, architecture=architecture)
         if _fits(einsum, architecture, mapping=mapping):
             return mapping
     # All loops in time at the outermost level: one word of each tensor everywhere else.
@@ -216,6 +236,33 @@ def _draw_mapping(rng: np.random.Generator, einsum: Einsum, *, architecture: Arc
                 keep=keep,
             )
         )
+    return Mapping(levels=tuple(levels))
+
+
+def _with_residuals(
+    rng: np.random.Generator, mapping: Mapping, *, einsum: Einsum, architecture: Architecture
+) -> Mapping:
+    """Return the nest with other bounds: from the inside out, what a loop leaves of its rank variable is for the next.
+
+    The outermost loop of each rank variable, in time at the outermost level, takes the rest.
+    """
+    rest = dict(einsum.extents)
+    levels: list[LevelMapping] = []
+    for storage, level in reversed(list(zip(architecture.levels, mapping.levels, strict=True))):
+        room = {"x": storage.fanout_x, "y": storage.fanout_y, "temporal": max(rest.values())}
+        loops: list[Loop] = []
+        for loop in reversed(level.loops):
+            left = rest[loop.rank_var]
+            bound = int(rng.integers(1, min(left, room[loop.dimension]) + 1))
+            rest[loop.rank_var] = -(-left // bound)
+            last = left - (rest[loop.rank_var] - 1) * bound
+            if bound > 1:
+                loops.insert(0, replace(loop, bound=bound, residual=last if last < bound else None))
+                room[loop.dimension] //= bound if loop.dimension != "temporal" else 1
+        temporal = tuple(loop for loop in loops if loop.dimension == "temporal")
+        levels.insert(0, replace(level, temporal=temporal, spatial=tuple(loops[len(temporal) :])))
+    remaining = _shuffled(rng, [Loop(rank_var=var, bound=bound) for var, bound in rest.items() if bound > 1])
+    levels[0] = replace(levels[0], temporal=(*remaining, *levels[0].temporal))
     return Mapping(levels=tuple(levels))
 
 

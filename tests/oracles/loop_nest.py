@@ -31,6 +31,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import NamedTuple, TypeAlias
 
 from heat_sim.architecture import Architecture, StorageLevel
@@ -103,56 +104,23 @@ def walk(
         link_transfers: Whether neighbours hand words to each other.
     """
     assert mapping.is_perfect or not extrapolated, "the extrapolation is meant for perfect bounds"
+    run = _Run(einsum, architecture, mapping, extrapolated, link_transfers)
     names = [level.name for level in architecture.levels]
-    compute = len(names)
     counts: dict[tuple[str, str], Counts] = {}
     links: dict[tuple[str, str], int] = {}
     held: dict[str, Counter[tuple[int, Indices]]] = {name: Counter() for name in names}
     ops = cycles = 0
     for tensor in einsum.tensors:
         keepers = [place for place, level in enumerate(mapping.levels) if tensor.name in level.keep]
-        moved: Counter[tuple[int, str]] = Counter()
-        for parent, child in itertools.pairwise((*keepers, compute)):
-            steps = _tiles(einsum, tensor, mapping, place=child, extrapolated=extrapolated)
-            family = sum(len(level.spatial) for level in mapping.levels[:parent])
-            siblings = _neighbours(mapping.levels[child - 1], architecture.levels[child - 1]) if link_transfers else {}
-            before: Step = {}
-            below: dict[Indices, set[Word]] = defaultdict(set)
-            inside: dict[Indices, set[Word]] = defaultdict(set)
-            ops = cycles = 0
-            for weight, arrivals in steps if child == compute else _new_parts(steps):
-                linked = _linked(arrivals, before, siblings)
-                before = arrivals
-                asked = {who: box for who, box in arrivals.items() if who not in linked}
-                moved[parent, "handed"] += weight * _served(asked, mapping.levels[parent:child])
-                moved[child, "received"] += weight * sum(map(_words, asked.values()))
-                moved[child, "passed"] += weight * sum(_words(arrivals[who]) for who in linked)
-                ops += weight * len(arrivals)
-                cycles += weight * bool(arrivals)
-                if tensor is einsum.output and not extrapolated:
-                    for who, box in arrivals.items():
-                        words = set(itertools.product(*itertools.starmap(range, box)))
-                        below[who[:family]] |= words
-                        inside[who] |= words
-            moved[parent, "begun below"] = sum(map(len, below.values()))
-            moved[child, "begun"] = sum(map(len, inside.values()))
-            if moved[child, "passed"]:
-                links[names[child - 1], tensor.name] = moved[child, "passed"]
-        for place in keepers:
-            if extrapolated:
-                _average(moved, einsum, tensor, mapping, place=place)
-            passed, handed = moved[place, "passed"], moved[place, "handed"]
-            counts[names[place], tensor.name] = (
-                Counts(
-                    handed + passed - moved[place, "begun below"],
-                    (moved[place, "received"] + passed - moved[place, "begun"]) * (place > keepers[0]),
-                    handed,
-                )
-                if tensor is einsum.output
-                else Counts(handed + passed, moved[place, "received"] + passed, 0)
-            )
-            for n, (_, tiles) in enumerate(_tiles(einsum, tensor, mapping, place=place, extrapolated=extrapolated)):
-                held[names[place]].update({(n, who): _words(tile) for who, tile in tiles.items()})
+        flows = [_flow(run, tensor, parent=p, child=c) for p, c in itertools.pairwise((*keepers, len(names)))]
+        ops, cycles = flows[-1].ops, flows[-1].cycles
+        for above, flow in zip((None, *flows[:-1]), flows, strict=True):
+            level = names[flow.parent]
+            counts[level, tensor.name] = _counts(run, tensor, above=above, below=flow)
+            if flow.passed:
+                links[names[flow.child - 1], tensor.name] = flow.passed
+            for moment, (_, tiles) in enumerate(_tiles(run, tensor, place=flow.parent)):
+                held[level].update({(moment, who): _words(tile) for who, tile in tiles.items()})
     return Walk(
         counts=counts,
         links=links,
@@ -162,32 +130,159 @@ def walk(
     )
 
 
-def _tiles(
-    einsum: Einsum, tensor: TensorAccess, mapping: Mapping, *, place: int, extrapolated: bool
-) -> Iterator[tuple[int, Step]]:
+class _Run(NamedTuple):
+    """What is walked, and how (see `walk`)."""
+
+    einsum: Einsum
+    architecture: Architecture
+    mapping: Mapping
+    extrapolated: bool
+    link_transfers: bool
+
+
+class _Flow(NamedTuple):
+    """Words of one tensor between a level that keeps it and the next one inside that does, all instances together.
+
+    Attributes:
+        parent: Place of the level.
+        child: Place of the next one, or of the compute units.
+        handed: Out by the parents, or up to them; each multicast or sum counted once.
+        received: By the children from the parents, or sent by them.
+        passed: Between children.
+        begun: Distinct words that each parent ever hands over, summed over the parents (outputs only).
+        begun_inside: The same for the children.
+        ops: Boxes that the children asked for.
+        cycles: Steps in which they asked for any.
+    """
+
+    parent: int
+    child: int
+    handed: Fraction
+    received: int
+    passed: int
+    begun: int
+    begun_inside: int
+    ops: int
+    cycles: int
+
+
+def _flow(run: _Run, tensor: TensorAccess, *, parent: int, child: int) -> _Flow:
+    """Run the loops in time above the child level and add up what moves."""
+    levels = run.mapping.levels
+    family = sum(len(level.spatial) for level in levels[:parent])
+    begun: dict[Indices, set[Word]] = defaultdict(set)
+    inside: dict[Indices, set[Word]] = defaultdict(set)
+    handed = Fraction(0)
+    received = passed = ops = cycles = 0
+    # Timeloop knows what the innermost of the levels in between hands down, and scales that up (see `_sharing`).
+    nearest = child - 1 if run.extrapolated else parent
+    for weight, asked, linked in _deliveries(run, tensor, child=child):
+        handed += weight * _served(asked, levels[nearest:child])
+        received += weight * sum(map(_words, asked.values()))
+        passed += weight * sum(map(_words, linked.values()))
+        ops += weight * len(asked | linked)
+        cycles += weight * bool(asked or linked)
+        if tensor is run.einsum.output and not run.extrapolated:
+            for who, box in (asked | linked).items():
+                words = set(itertools.product(*itertools.starmap(range, box)))
+                begun[who[:family]] |= words
+                inside[who] |= words
+    for place in range(parent, nearest):
+        handed *= _sharing(run, tensor, place=place)
+    count = sum(map(len, begun.values())), sum(map(len, inside.values()))
+    return _Flow(parent, child, handed, received, passed, *count, ops, cycles)
+
+
+def _deliveries(run: _Run, tensor: TensorAccess, *, child: int) -> Iterator[tuple[int, Step, Step]]:
+    """Yield, step by step, what the instances of a level get from above, and what from a neighbour.
+
+    With each step goes how many steps it stands for.
+    """
+    steps = _tiles(run, tensor, place=child)
+    storage, level = run.architecture.levels[child - 1], run.mapping.levels[child - 1]
+    siblings = _neighbours(level, storage) if run.link_transfers else {}
+    before: Step = {}
+    for weight, arrivals in steps if child == len(run.mapping.levels) else _new_parts(steps):
+        linked = _linked(arrivals, before, siblings)
+        before = arrivals
+        asked = {who: box for who, box in arrivals.items() if who not in linked}
+        yield weight, asked, {who: arrivals[who] for who in linked}
+
+
+def _counts(run: _Run, tensor: TensorAccess, *, above: _Flow | None, below: _Flow) -> Counts:
+    """Return what the flows above and below a level make of its own counts."""
+    is_output = tensor is run.einsum.output
+    if run.extrapolated:
+        return _averaged_counts(run, tensor, above=above, below=below)
+    passed, received = (above.passed, above.received - above.begun_inside) if above else (0, 0)
+    handed = int(below.handed)
+    return Counts(handed + passed - below.begun, received + passed, handed if is_output else 0)
+
+
+def _averaged_counts(run: _Run, tensor: TensorAccess, *, above: _Flow | None, below: _Flow) -> Counts:
+    """Return the counts rounded as Timeloop does: per instance, and words from neighbours by a divisor of its own.
+
+    The words between the children of one parent are divided by all instances of the children's level on the chip, not
+    by those of that parent. What an instance ever sees of an output is the share that its tile has in that of the whole
+    mesh, from level to level.
+    """
+    mapping = run.mapping
+    spread = [math.prod(loop.bound for loop in level.spatial) for level in mapping.levels[: below.parent]]
+    instances, parents = math.prod(spread), math.prod(spread[:-1])
+    handed = below.handed / instances
+    passed = above.passed // parents // instances if above else 0
+    received = Fraction(above.received, instances) if above else Fraction(0)
+    if tensor is not run.einsum.output:
+        return Counts(_nearest(handed + passed) * instances, int(received + passed) * instances, 0)
+    seen = run.einsum.words(tensor.name)
+    for depth in range(below.parent):
+        tile = dict.fromkeys(run.einsum.rank_vars, 1) | mapping.tile_extents(depth + 1)
+        mesh = dict(tile)
+        for loop in mapping.levels[depth].spatial:
+            mesh[loop.rank_var] *= loop.bound
+        seen = seen * math.prod(tensor.shape(tile)) // math.prod(tensor.shape(mesh))
+    fills = _nearest(received + passed - seen) if above else 0
+    return Counts(_nearest(handed + passed - seen) * instances, fills * instances, _nearest(handed) * instances)
+
+
+def _nearest(number: Fraction) -> int:
+    return math.floor(number + Fraction(1, 2))
+
+
+def _sharing(run: _Run, tensor: TensorAccess, *, place: int) -> Fraction:
+    """Return how many words a level would hand out per word that its children receive, if they held the tensor.
+
+    Timeloop scales the requests that pass through a child by this, instead of looking for equal ones among them. Words
+    that neighbours would pass on are left out of the average, although those that hold nothing pass on nothing.
+    """
+    handed = received = 0
+    for weight, asked, _ in _deliveries(run, tensor, child=place + 1):
+        handed += weight * _served(asked, run.mapping.levels[place : place + 1])
+        received += weight * sum(map(_words, asked.values()))
+    return Fraction(handed, received)
+
+
+def _tiles(run: _Run, tensor: TensorAccess, *, place: int) -> Iterator[tuple[int, Step]]:
     """Run the loops in time above the level at `place`; yield the tiles of its instances that are not idle.
 
     With each step goes how many steps it stands for. A place beyond the last level is that of the compute units.
     """
-    extents = dict(einsum.extents)
+    extents = dict(run.einsum.extents)
     sizes = dict.fromkeys(extents, 1)
     in_time: list[tuple[str, int]] = []
     in_space: list[tuple[str, int]] = []
     turns: list[list[tuple[int, int]]] = []
     units: list[range] = []
-    for depth, level in reversed(list(enumerate(mapping.levels))):
+    for depth, level in reversed(list(enumerate(run.mapping.levels))):
         for loop in reversed(level.loops):  # from the inside out: a loop's stride is the range of those further in
             if depth < place and loop.dimension == "temporal":
                 in_time.insert(0, (loop.rank_var, sizes[loop.rank_var]))
-                rest = (
-                    [(1, loop.bound - 1)][: loop.bound - 1] if extrapolated else [(n, 1) for n in range(1, loop.bound)]
-                )
-                turns.insert(0, [(0, 1), *rest])
+                turns.insert(0, _turns(loop.bound, extrapolated=run.extrapolated))
             elif depth < place:
                 in_space.insert(0, (loop.rank_var, sizes[loop.rank_var]))
                 units.insert(0, range(loop.bound))
             sizes[loop.rank_var] *= loop.bound
-    inside = {var: mapping.tile_extents(place).get(var, 1) for var in extents}
+    inside = {var: run.mapping.tile_extents(place).get(var, 1) for var in extents}
     for turn in itertools.product(*turns):
         step: Step = {}
         for who in itertools.product(*units):
@@ -313,30 +408,3 @@ def _linked(arrivals: Step, before: Step, siblings: Neighbours) -> set[Indices]:
         if sum(map(_words, left)) < sum(map(_words, set(family.values()))):
             linked |= children
     return linked
-
-
-def _average(
-    moved: Counter[tuple[int, str]], einsum: Einsum, tensor: TensorAccess, mapping: Mapping, *, place: int
-) -> None:
-    """Round as Timeloop does: per instance, and words from neighbours by a divisor of its own.
-
-    The words between the children of one parent are divided by all instances of the children's level on the chip, not
-    by those of that parent. What an instance ever sees of an output is the share that its tile has in that of the whole
-    mesh, from level to level.
-    """
-    spread = [math.prod(loop.bound for loop in level.spatial) for level in mapping.levels[:place]]
-    instances, parents = math.prod(spread), math.prod(spread[:-1])
-    moved[place, "passed"] = moved[place, "passed"] // parents // instances * instances
-    received = moved[place, "received"]
-    if tensor is not einsum.output:
-        moved[place, "received"] = received // instances * instances
-        return
-    moved[place, "received"] = (2 * received + instances) // (2 * instances) * instances
-    seen = einsum.words(tensor.name)
-    for depth in range(place):
-        tile = dict.fromkeys(einsum.rank_vars, 1) | mapping.tile_extents(depth + 1)
-        mesh = dict(tile)
-        for loop in mapping.levels[depth].spatial:
-            mesh[loop.rank_var] *= loop.bound
-        seen = seen * math.prod(tensor.shape(tile)) // math.prod(tensor.shape(mesh))
-    moved[place, "begun"] = moved[place, "begun below"] = seen * instances

@@ -9,6 +9,7 @@ from heat_sim.errors import SpecError
 from heat_sim.mapping import check_mapping
 from heat_sim.testing import (
     EINSUMS,
+    PLAIN_KINDS,
     EinsumKind,
     assert_same_counts,
     random_architecture,
@@ -18,11 +19,11 @@ from heat_sim.testing import (
 
 
 @pytest.mark.parametrize("kind", EINSUMS)
-def test_einsums_are_plain_and_within_their_ops(kind: EinsumKind) -> None:
+def test_einsums_are_what_their_kind_says_and_within_their_ops(kind: EinsumKind) -> None:
     for seed in range(20):
         einsum = random_einsum(np.random.default_rng(seed), kind=kind, max_ops=64)
         assert einsum.ops <= 64
-        assert all(tensor.is_plain for tensor in einsum.tensors)
+        assert all(tensor.is_plain for tensor in einsum.tensors) == (kind in PLAIN_KINDS)
 
 
 def test_same_seed_same_nest() -> None:
@@ -48,6 +49,19 @@ def test_mappings_are_valid_and_use_what_there_is_to_use() -> None:
         seen["both axes"] += any(
             len({loop.rank_var for loop in level.spatial}) < len(level.spatial) for level in mapping.levels
         )
+    assert min(seen.values()) > 10, seen
+
+
+def test_imperfect_mappings_are_valid_and_imperfect_in_time_and_in_space() -> None:
+    seen = {"temporal": 0, "x": 0, "y": 0}
+    for seed in range(500):
+        rng = np.random.default_rng(seed)
+        einsum, architecture = random_einsum(rng), random_architecture(rng)
+        mapping = random_mapping(rng, einsum=einsum, architecture=architecture, both_axes=True, imperfect=True)
+        check_mapping(einsum, architecture, mapping)
+        for level in mapping.levels:
+            for loop in level.loops:
+                seen[loop.dimension] += loop.residual is not None
     assert min(seen.values()) > 10, seen
 
 
