@@ -220,17 +220,17 @@ def _counts(run: _Run, tensor: TensorAccess, *, above: _Flow | None, below: _Flo
 
 
 def _averaged_counts(run: _Run, tensor: TensorAccess, *, above: _Flow | None, below: _Flow) -> Counts:
-    """Return the counts rounded as Timeloop does: per instance, and words from neighbours by a divisor of its own.
+    """Return the counts averaged over the instances and rounded as Timeloop does it.
 
     The words between the children of one parent are divided by all instances of the children's level on the chip, not
-    by those of that parent. What an instance ever sees of an output is the share that its tile has in that of the whole
-    mesh, from level to level.
+    by those of that parent: with several parents, too few are counted. Fills of inputs are rounded down. What an
+    instance ever sees of an output is the share that its tile has in that of the whole mesh, from level to level.
     """
     mapping = run.mapping
     spread = [math.prod(loop.bound for loop in level.spatial) for level in mapping.levels[: below.parent]]
     instances, parents = math.prod(spread), math.prod(spread[:-1])
     handed = below.handed / instances
-    passed = above.passed // parents // instances if above else 0
+    passed = Fraction(above.passed, parents * instances) if above else Fraction(0)
     received = Fraction(above.received, instances) if above else Fraction(0)
     if tensor is not run.einsum.output:
         return Counts(_nearest(handed + passed) * instances, int(received + passed) * instances, 0)
