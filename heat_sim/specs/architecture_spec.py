@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,9 @@ from heat_sim.specs.draft import ArchitectureDraft, ComponentSpec
 from heat_sim.specs.energy import COMPUTE_ACTION, EnergyTable, read_areas, read_energy_tables, required_energy
 from heat_sim.specs.storage import StorageDraft
 from heat_sim.specs.targets import Targets
+
+VIRTUAL_NAME = re.compile(r"inter_(?P<node>.+)_spatial")
+"""The name of a level without storage, as Timeloop's front end and our reader make it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +152,8 @@ def _read_constraints(draft: ArchitectureDraft, sections: Mapping[str, Cursor], 
 def spec_from_architecture(architecture: Architecture) -> ArchitectureSpec:
     """Return an unconstrained spec for an architecture built in Python.
 
-    Mapping files name the mesh of a level by the level below it, as a Timeloop v0.4 file would.
+    Mapping files name the mesh of a level by the level below it, as a Timeloop v0.4 file would; that of a
+    virtual level ``inter_NAME_spatial`` by NAME, and the one above it by a name of its own.
 
     >>> mac = Architecture(name="tiny", levels=(StorageLevel(name="DRAM", fanout_x=4),), compute_name="MAC",
     ...                    compute_energy_pj=1.0)
@@ -156,13 +161,24 @@ def spec_from_architecture(architecture: Architecture) -> ArchitectureSpec:
     {'DRAM': 'MAC'}
     """
     levels = architecture.levels
-    below = [*(level.name for level in levels[1:]), architecture.compute_name]
+    targets: dict[str, str] = {}
+    for place, level in enumerate(levels):
+        below = levels[place + 1] if place + 1 < len(levels) else None
+        named = VIRTUAL_NAME.fullmatch(level.name) if level.is_virtual else None
+        if level.fanout > 1:
+            if named is not None:
+                targets[level.name] = named["node"]
+            elif below is not None and below.is_virtual:
+                targets[level.name] = f"{level.name}_children"
+            else:
+                targets[level.name] = architecture.compute_name if below is None else below.name
+    storages = [level.name for level in levels if not level.is_virtual]
     return ArchitectureSpec(
         architecture=architecture,
         constraints={},
-        spatial_targets={level.name: name for level, name in zip(levels, below, strict=True) if level.fanout > 1},
+        spatial_targets=targets,
         version="0.4",
-        nodes=tuple(below),
+        nodes=(*storages, architecture.compute_name),
     )
 
 

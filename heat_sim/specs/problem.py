@@ -5,19 +5,24 @@ Dimensions become rank variables under their own names, data spaces become tenso
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from heat_sim.einsum import Einsum, Projection, TensorAccess, Term
 from heat_sim.specs.architecture_v4 import read_value, read_variables
-from heat_sim.specs.cursor import MAX_INTEGER, Cursor, Paths, open_spec, suggest
+from heat_sim.specs.cursor import MAX_INTEGER, Cursor, Paths, open_spec, open_spec_text, suggest
 from heat_sim.specs.expressions import Value
 
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _TRUE = ("true", "yes")
 _FALSE = ("false", "no")
 
 
 def load_problem(path: Paths) -> Einsum:
     """Return the einsum of a problem file; the data space with ``read_write: true`` is the output.
+
+    Dimensions have one letter, as Timeloop demands; a problem that says ``version: 0.3`` may use longer names.
+    The output comes after the inputs, wherever it stands in the file.
 
     Args:
         path: The file, v0.3 or v0.4, or several; other sections in them are left alone.
@@ -28,15 +33,30 @@ def load_problem(path: Paths) -> Einsum:
     >>> print(load_problem("mappings/simba_l/bert_ffn/problem.yaml"))
     Outputs[M,N] = Inputs[M,K] * Weights[K,N]
     """
-    top, sections = open_spec(path)
+    return _read_problem(open_spec(path))
+
+
+def parse_problem(text: str) -> Einsum:
+    """Return the einsum of the text of a problem file; see `load_problem`.
+
+    >>> from heat_sim.specs import dump_problem, load_problem
+    >>> ffn = load_problem("mappings/simba_l/bert_ffn/problem.yaml")
+    >>> parse_problem(dump_problem(ffn, version="0.4")) == ffn
+    True
+    """
+    return _read_problem(open_spec_text(text, source="problem"))
+
+
+def _read_problem(opened: tuple[Cursor, dict[str, Cursor]]) -> Einsum:
+    top, sections = opened
     if "problem" not in sections:
         top.refuse("no problem section", got=f"keys {', '.join(sections) or 'none'}", expected="a key problem",
                    remedy="Add it.")  # fmt: skip
         top.raise_problems()
     section = sections["problem"]
     keys = section.table(("version", "shape", "instance"), required=("shape", "instance"))
-    if "version" in keys and keys["version"].node.text not in ("0.3", "0.4"):
-        keys["version"].version("0.4")
+    if "version" in keys:
+        keys["version"].version("0.3", "0.4")
     shape = (
         keys["shape"].table(
             ("name", "dimensions", "coefficients", "data_spaces"), required=("dimensions", "data_spaces")
@@ -44,7 +64,8 @@ def load_problem(path: Paths) -> Einsum:
         if "shape" in keys
         else {}
     )
-    dimensions = _dimensions(shape["dimensions"]) if "dimensions" in shape else ()
+    long_names = "version" in keys and keys["version"].node.text == "0.3"
+    dimensions = _dimensions(shape["dimensions"], long_names=long_names) if "dimensions" in shape else ()
     defaults = _coefficients(shape["coefficients"]) if "coefficients" in shape else {}
     scope = read_variables(sections.get("variables"))
     extents, coefficients = _instance(keys["instance"], dimensions, defaults, scope) if "instance" in keys else ({}, {})
@@ -74,14 +95,16 @@ def load_problem(path: Paths) -> Einsum:
     )
 
 
-def _dimensions(at: Cursor) -> tuple[str, ...]:
+def _dimensions(at: Cursor, *, long_names: bool) -> tuple[str, ...]:
     names: list[str] = []
     for item in at.items():
         name = item.word()
         if name is None:
             continue
-        if len(name) != 1 or not name.isascii() or not name.isalpha():
-            item.refuse("not a dimension name", expected="one letter, as Timeloop demands", remedy="Rename it.")
+        if not _NAME.fullmatch(name) or (len(name) > 1 and not long_names):
+            expected = "a letter, then letters, digits or _" if long_names else "one letter, as Timeloop demands"
+            item.refuse("not a dimension name", expected=expected,
+                        remedy="Rename it; longer names need version: 0.3 in the problem.")  # fmt: skip
         if name in names:
             item.refuse("dimension given twice", expected="unique names", remedy="Delete one.")
         else:
