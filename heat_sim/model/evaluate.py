@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
 
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Einsum
@@ -14,24 +12,26 @@ from heat_sim.errors import InfeasibleError, describe
 from heat_sim.mapping import Mapping, check_mapping
 from heat_sim.model.energy import access_energy_pj
 from heat_sim.model.latency import stalled_cycles, throttle
-from heat_sim.model.nest import Nest, lower
-from heat_sim.model.network import LevelTraffic, NetworkCounts, network_counts, tensor_traffic
+from heat_sim.model.network import NetworkCounts
 from heat_sim.model.report import LevelReport, Report, TensorCounts
-from heat_sim.model.traffic import count_words
+from heat_sim.model.residual import count_cycles
+from heat_sim.model.words import Words, perfect_words, residual_words
 
 
 def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping, *, link_transfers: bool = True) -> Report:
     """Return counts, cycles and energy of the einsum under the mapping, as Timeloop reports them.
 
+    Imperfect mappings are counted exactly, which Timeloop does not do (docs/model.md, section 12).
+
     Args:
         einsum: The workload.
         architecture: The hardware.
-        mapping: Perfect bounds only.
+        mapping: The loop nest.
         link_transfers: Whether neighbouring children hand each other words that the level would send again
-            (model section 9), as Timeloop does unless told otherwise.
+            (model section 9), as Timeloop does unless told otherwise; imperfect mappings have none.
 
     Raises:
-        SpecError: The einsum is outside what the model covers.
+        SpecError: A sliding window under an imperfect mapping.
         MappingError: The mapping does not belong to this einsum and architecture.
         InfeasibleError: Tiles exceed a capacity, or spatial bounds a mesh.
 
@@ -47,72 +47,27 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping, *, li
     (12, 452.0)
     """
     check_mapping(einsum, architecture, mapping)
-    nest = lower(einsum, mapping)
-    tile, partition, delta, _, _ = count_words(
-        nest.loop_var, nest.loop_bound, nest.mesh, nest.coefficient, nest.plain, nest.keep
-    )
-    _check_capacity(einsum, architecture, nest, tile)
-    compute_cycles = math.prod(loop.bound for level in mapping.levels for loop in level.temporal)
-    spatial = [math.prod(loop.bound for loop in level.spatial) for level in mapping.levels]
-    traffic = [
-        tensor_traffic(einsum, architecture, mapping, nest=nest, t=t, delta=delta[t], link_transfers=link_transfers)
-        for t in range(len(einsum.tensors))
-    ]
-    levels: list[LevelReport] = []
-    for row, storage in enumerate(architecture.levels):
-        instances = math.prod(spatial[:row])
-        tensors: dict[str, TensorCounts] = {}
-        networks: dict[str, NetworkCounts] = {}
-        reads_all: list[int] = []
-        writes_all: list[int] = []
-        for t, tensor in enumerate(einsum.tensors):
-            below = traffic[t][row]
-            if below is None:
-                tensors[tensor.name], networks[tensor.name] = TensorCounts(), NetworkCounts()
-                continue
-            is_output = tensor is einsum.output
-            distinct = int(partition[t, row])
-            networks[tensor.name] = network_counts(
-                below, storage, is_output=is_output, instances=instances, partition_words=distinct
-            )  # fmt: skip
-            if not nest.keep[t, row]:
-                tensors[tensor.name] = TensorCounts()
-                continue
-            reads, fills, updates = _per_instance(
-                below, traffic[t][row - 1] if row else None, is_output=is_output, instances=instances,
-                partition=distinct,
-            )  # fmt: skip
-            reads_all.append(reads)
-            writes_all.append(fills + updates)
-            tensors[tensor.name] = TensorCounts(
-                kept=True,
-                tile_words=int(tile[t, row]),
-                partition_words=distinct,
-                reads=reads * instances,
-                fills=fills * instances,
-                updates=updates * instances,
-                energy_pj=access_energy_pj(storage, reads=reads, fills=fills, updates=updates, instances=instances),
-            )
-        share = throttle(storage, reads=reads_all, writes=writes_all, compute_cycles=compute_cycles)
-        levels.append(
-            LevelReport(
-                name=storage.name,
-                instances_available=architecture.instances(row),
-                instances_used=instances,
-                cycles=stalled_cycles(compute_cycles, share),
-                throttle=share,
-                occupied_words=sum(counts.tile_words for counts in tensors.values()),
-                leakage_energy_pj=0.0,
-                tensors=tensors,
-                networks=networks,
-            )
+    if mapping.is_perfect:
+        words = perfect_words(einsum, architecture, mapping, link_transfers=link_transfers)
+        compute_cycles = math.prod(loop.bound for level in mapping.levels for loop in level.temporal)
+    else:
+        words = residual_words(einsum, architecture, mapping)
+        compute_cycles = count_cycles(einsum, mapping)
+    _check_capacity(einsum, architecture, words)
+    meshes = [math.prod(loop.bound for loop in level.spatial) for level in mapping.levels]
+    levels = [
+        _level_report(
+            architecture, row, [tensor.name for tensor in einsum.tensors], words=[each[row] for each in words],
+            instances=math.prod(meshes[:row]), compute_cycles=compute_cycles,
         )
+        for row in range(len(architecture.levels))
+    ]  # fmt: skip
     slowest = max(compute_cycles, *(level.cycles for level in levels))
     return Report(
         einsum=einsum.name,
         architecture=architecture,
         ops=einsum.ops,
-        units_used=math.prod(spatial),
+        units_used=math.prod(meshes),
         compute_cycles=compute_cycles,
         cycles=slowest
         + sum(s.network_fill_latency_cycles + s.network_drain_latency_cycles for s in architecture.levels),
@@ -125,36 +80,72 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping, *, li
     )
 
 
-def _per_instance(
-    below: LevelTraffic, above: LevelTraffic | None, *, is_output: bool, instances: int, partition: int
-) -> tuple[int, int, int]:
-    """Return reads, fills and updates of one tensor in one instance of a level that keeps it.
+def _level_report(
+    architecture: Architecture,
+    row: int,
+    names: Sequence[str],
+    *,
+    words: Sequence[Words | None],
+    instances: int,
+    compute_cycles: int,
+) -> LevelReport:
+    """Return the report of one level, still without leakage; words are per tensor, in the order of the names."""
+    storage = architecture.levels[row]
+    kept = {name: each for name, each in zip(names, words, strict=True) if each is not None and each.is_kept}
+    share = throttle(
+        storage,
+        reads=[each.reads / instances for each in kept.values()],
+        writes=[(each.fills + each.updates) / instances for each in kept.values()],
+        compute_cycles=compute_cycles,
+    )
+    return LevelReport(
+        name=storage.name,
+        instances_available=architecture.instances(row),
+        instances_used=instances,
+        cycles=stalled_cycles(compute_cycles, share),
+        throttle=share,
+        occupied_words=sum(each.tile for each in kept.values()),
+        leakage_energy_pj=0.0,
+        tensors={
+            name: TensorCounts(
+                kept=True,
+                tile_words=kept[name].tile,
+                partition_words=kept[name].partition,
+                reads=kept[name].reads,
+                fills=kept[name].fills,
+                updates=kept[name].updates,
+                energy_pj=access_energy_pj(
+                    storage,
+                    reads=kept[name].reads,
+                    fills=kept[name].fills,
+                    updates=kept[name].updates,
+                    instances=instances,
+                ),
+            )
+            if name in kept
+            else TensorCounts()
+            for name in names
+        },
+        networks={
+            name: NetworkCounts() if each is None else each.network for name, each in zip(names, words, strict=True)
+        },
+    )
 
-    The first arrival of each element of an output finds nothing to add to, so it is neither read
-    back here nor fetched from outside (first-read elision). Words that neighbours hand each other are
-    read and written at this level; above is None at the outermost level that keeps the tensor.
-    """
-    served = below.words
-    elided = partition if is_output else 0
-    if above is None:
-        return round(served - elided), 0, round(served) if is_output else 0
-    from_neighbours = above.links // instances
-    reads, fills = served + from_neighbours - elided, above.child_words + from_neighbours - elided
-    return round(reads), round(fills), round(served) if is_output else 0
 
-
-def _check_capacity(einsum: Einsum, architecture: Architecture, nest: Nest, tile: NDArray[np.int64]) -> None:
+def _check_capacity(einsum: Einsum, architecture: Architecture, words: Sequence[Sequence[Words | None]]) -> None:
     for row, storage in enumerate(architecture.levels):
         held = {
-            tensor.name: int(tile[t, row]) for t, tensor in enumerate(einsum.tensors) if nest.keep[t, row]
-        }  # fmt: skip
-        if storage.usable_words is not None and sum(held.values()) > storage.usable_words:
-            need = sum(held.values())
+            tensor.name: each.tile
+            for tensor, rows in zip(einsum.tensors, words, strict=True)
+            if (each := rows[row]) is not None and each.is_kept
+        }
+        need = sum(held.values())
+        if storage.usable_words is not None and need > storage.usable_words:
             raise InfeasibleError(
                 describe(
                     f"mapping of {einsum.name} at level {storage.name}",
                     "the tiles do not fit (model section 2)",
-                    got=f"{need:,} words: " + ", ".join(f"{name} {words:,}" for name, words in held.items()),
+                    got=f"{need:,} words: " + ", ".join(f"{name} {tile:,}" for name, tile in held.items()),
                     expected=f"at most {storage.usable_words:,} words",
                     remedy="Move bounds to an outer level or bypass a tensor.",
                 ),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from heat_sim.architecture import StorageLevel
 
 
-def throttle(storage: StorageLevel, *, reads: Sequence[int], writes: Sequence[int], compute_cycles: int) -> float:
+def throttle(storage: StorageLevel, *, reads: Sequence[float], writes: Sequence[float], compute_cycles: int) -> float:
     """Return the share of full speed at which the level can serve one instance's traffic, at most 1.
 
     The words per cycle are summed tensor by tensor in double precision, as Timeloop does: the cycles

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heat_sim.einsum import Einsum
-from heat_sim.errors import HeatError, SpecError, describe
+from heat_sim.errors import HeatError, describe
 from heat_sim.mapping import Mapping
 
 _LARGEST = 2**62
@@ -37,18 +37,11 @@ class Nest:
 
 
 def lower(einsum: Einsum, mapping: Mapping) -> Nest:
-    """Return the arrays of a mapping that `check_mapping` has accepted.
+    """Return the arrays of a mapping that `check_mapping` has accepted; residuals are not in them.
 
     Raises:
-        SpecError: A loop has a residual.
         HeatError: The counts exceed 64 bits.
     """
-    if not mapping.is_perfect:
-        raise SpecError(
-            describe(f"mapping of {einsum.name}", "the model covers perfect bounds (model section 1)",
-                     got="a loop with a residual", expected="bounds that multiply to the extents",
-                     remedy="Choose divisors, or pad the extent.")
-        )  # fmt: skip
     place = {var: index for index, var in enumerate(einsum.rank_vars)}
     width = max(1, *(len(level.temporal) for level in mapping.levels))
     levels = len(mapping.levels)

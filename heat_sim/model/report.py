@@ -192,7 +192,7 @@ def _level_json(level: LevelReport, compute_cycles: int) -> dict[str, Any]:
     def tensor_json(counts: TensorCounts) -> dict[str, Any]:
         if not counts.kept:
             return {"kept": False}
-        reads, fills, updates = counts.reads // used, counts.fills // used, counts.updates // used
+        reads, fills, updates = (_average(words, used) for words in (counts.reads, counts.fills, counts.updates))
         # Every read of an output is a partial sum that is added to.
         reductions = reads if counts.updates else 0
         return {
@@ -220,6 +220,11 @@ def _level_json(level: LevelReport, compute_cycles: int) -> dict[str, Any]:
         "data_spaces": {name: tensor_json(counts) for name, counts in level.tensors.items()},
         "leakage_energy_pJ": level.leakage_energy_pj,
     }
+
+
+def _average(words: int, instances: int) -> int | float:
+    """Return the words per instance, an integer wherever all instances do the same."""
+    return words // instances if words % instances == 0 else words / instances
 
 
 def _network_json(level: LevelReport, architecture: Architecture, name: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ Box = tuple[tuple[int, int], ...]
 Step: TypeAlias = "dict[Indices, Box]"
 """What some instances need, or get, in one step of the loops above them."""
 
-Request: TypeAlias = "Box | frozenset[tuple[Indices, Request]]"
+Request: TypeAlias = "Box | frozenset[Request]"
 """What a parent is asked for at once: a box, or what the children of a level that holds nothing ask for."""
 
 Neighbours = dict[Indices, list[Indices]]
@@ -353,10 +353,10 @@ def _served(asked: Step, levels: Sequence[LevelMapping]) -> int:
     """
     requests: dict[Indices, Request] = dict(asked)
     for level in reversed(levels):
-        bundles: dict[Indices, set[tuple[Indices, Request]]] = defaultdict(set)
+        # Equal requests of several children are one; so units idle in a last pass leave a bundle what it is.
+        bundles: dict[Indices, set[Request]] = defaultdict(set)
         for who, request in requests.items():
-            parent = len(who) - len(level.spatial)
-            bundles[who[:parent]].add((who[parent:], request))
+            bundles[who[: len(who) - len(level.spatial)]].add(request)
         requests = {parent: frozenset(bundle) for parent, bundle in bundles.items()}
     return sum(map(_sent, requests.values()))
 
@@ -364,7 +364,7 @@ def _served(asked: Step, levels: Sequence[LevelMapping]) -> int:
 def _sent(request: Request) -> int:
     """Return the words of a request; children that ask for equal things get them at once."""
     if isinstance(request, frozenset):
-        return sum(map(_sent, {inner for _, inner in request}))
+        return sum(map(_sent, request))
     return _words(request)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 
-import pytest
 from hypothesis import given, settings
 
-from heat_sim.errors import SpecError
 from heat_sim.model import evaluate
 from heat_sim.testing import EINSUMS, PLAIN_KINDS
 from tests.oracles.loop_nest import Counts, Walk, _Run, _tiles, walk
@@ -98,8 +96,7 @@ def test_neighbours_hand_on_in_the_model_what_they_do_in_the_walk(case: Case) ->
     assert_same_walk(case, walk(*case, extrapolated=True, link_transfers=True), link_transfers=True)
 
 
-@pytest.mark.xfail(raises=SpecError, strict=True, reason="the model does not count imperfect factors yet")
-@given(nests(kinds=ALL_KINDS, imperfect=True))
+@given(nests(imperfect=True))
 @settings(max_examples=300)
 def test_imperfect_nests_are_counted_as_the_walker_executes_them(case: Case) -> None:
     assert_same_walk(case, walk(*case), link_transfers=False)
