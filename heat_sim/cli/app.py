@@ -15,6 +15,7 @@ from heat_sim.cli.evaluate import evaluate_command
 from heat_sim.cli.map import map_command
 from heat_sim.cli.run import run_command
 from heat_sim.cli.show import plot_command, table_command
+from heat_sim.cli.timeloop import timeloop_app
 from heat_sim.errors import HeatError
 
 app = typer.Typer(
@@ -26,7 +27,8 @@ app = typer.Typer(
     with the best energy-delay product (EDP) at a stated accuracy.
 
     Architectures, problems, mappings and energy tables are Timeloop and Accelergy files. **run** does the whole job
-    with embedded defaults; **codesign** and **distill** are its two halves; **evaluate** and **map** cost one einsum.
+    with embedded defaults; **codesign** and **distill** are its two halves; **evaluate** and **map** cost one einsum;
+    **timeloop** works with an installed Timeloop.
 
     Exit codes: 0 done, 2 the input is at fault (one message says what and how to mend it), 130 interrupted.""",
 )
@@ -41,6 +43,7 @@ for name, command in (
     ("plot", plot_command),
 ):
     app.command(name)(command)
+app.add_typer(timeloop_app, name="timeloop")
 
 
 def _show_version(asked: bool) -> None:

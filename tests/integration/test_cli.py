@@ -9,30 +9,12 @@ from pathlib import Path
 import pytest
 
 import heat_sim.cli.evaluate
-from heat_sim.cli import main
 from heat_sim.testing import assert_same_counts
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 SIMBA = ROOT / "arch_specs" / "simba_l"
 FFN = ROOT / "mappings" / "simba_l" / "bert_ffn"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Return what runs one command line: (exit code, standard output, standard error)."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["heat-sim", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def case_options(case: Path) -> list[object]:
@@ -196,6 +178,7 @@ def test_map_is_never_worse_than_the_mapping_by_hand_and_its_file_reads_back(run
 
 def test_every_command_has_an_example_in_its_help(run):
     _, listing, _ = run("--help")
+    assert "timeloop" in listing
     for command in ("run", "evaluate", "map", "codesign", "distill", "table", "plot"):
         assert command in listing
         code, text, _ = run(command, "--help")
