@@ -31,7 +31,7 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping, *, li
             (model section 9), as Timeloop does unless told otherwise; imperfect mappings have none.
 
     Raises:
-        SpecError: A sliding window under an imperfect mapping.
+        HeatError: A sliding window under an imperfect mapping of too many steps to be run.
         MappingError: The mapping does not belong to this einsum and architecture.
         InfeasibleError: Tiles exceed a capacity, or spatial bounds a mesh.
 

@@ -16,7 +16,6 @@ from functools import cache
 from typing import Literal, NamedTuple
 
 from heat_sim.einsum import Einsum, TensorAccess
-from heat_sim.errors import SpecError, describe
 from heat_sim.mapping import Loop, Mapping
 
 Seat = Literal["low", "edge", "high"]
@@ -47,16 +46,12 @@ class ResidualCounts:
     received_words: int
 
 
-def count_residual(einsum: Einsum, mapping: Mapping, tensor: TensorAccess) -> list[ResidualCounts]:
+def count_residual(mapping: Mapping, tensor: TensorAccess) -> list[ResidualCounts]:
     """Return the exact counts of a plain tensor at every level.
 
     Args:
-        einsum: The workload.
         mapping: The nest, perfect or not.
-        tensor: One of the einsum's tensors.
-
-    Raises:
-        SpecError: The tensor is not plain.
+        tensor: One of the tensors.
 
     >>> from heat_sim.einsum import parse_einsum
     >>> from heat_sim.mapping import LevelMapping
@@ -65,15 +60,10 @@ def count_residual(einsum: Einsum, mapping: Mapping, tensor: TensorAccess) -> li
     >>> nest = Mapping(levels=(
     ...     LevelMapping(level="DRAM", temporal=(Loop(rank_var="m", bound=3),), keep=everything),
     ...     LevelMapping(level="RF", temporal=(Loop(rank_var="m", bound=4, residual=2),), keep=everything)))
-    >>> [counts.received_words for counts in count_residual(einsum, nest, einsum.inputs[0])]  # 4 + 4 + 2
+    >>> [counts.received_words for counts in count_residual(nest, einsum.inputs[0])]  # 4 + 4 + 2
     [0, 10]
     """
-    if not tensor.is_plain:
-        raise SpecError(
-            describe(f"mapping of {einsum.name}", "residuals and sliding windows together are not counted",
-                     got=f"residual loops and {tensor}", expected="perfect bounds, or plain tensors",
-                     remedy="Choose divisors for the rank variables of the window.")
-        )  # fmt: skip
+    assert tensor.is_plain, "windows are walked, see residual_window"
     levels = len(mapping.levels)
     kept = [row for row, level in enumerate(mapping.levels) if tensor.name in level.keep]
     result = []
@@ -128,10 +118,12 @@ def _steps(loops: Sequence[Loop]) -> int:
 
 def _largest_tile(above: Sequence[Loop], inside: Sequence[Loop], tensor: TensorAccess) -> int:
     # Unless the last pass is the only one, some pass is full.
-    return math.prod(_values(inside, var, is_last=_values(above, var, is_last=True) == 1) for var in tensor.rank_vars)
+    return math.prod(
+        values_of(inside, var, is_last=values_of(above, var, is_last=True) == 1) for var in tensor.rank_vars
+    )
 
 
-def _values(loops: Sequence[Loop], var: str, *, is_last: bool) -> int:
+def values_of(loops: Sequence[Loop], var: str, *, is_last: bool) -> int:
     """Return how many values the loops of a rank variable run over in a full or in the last pass."""
     values = 1
     last = 0
@@ -201,7 +193,7 @@ def _fetched(
         if place == len(above):
             if mode == "every cycle":
                 return _Fetched(1, True)
-            words = math.prod(_values(inside, var, is_last=var in last) for var in relevant)
+            words = math.prod(values_of(inside, var, is_last=var in last) for var in relevant)
             return _Fetched(words, False)
         loop, seat = above[place], seats[place]
         var = loop.rank_var

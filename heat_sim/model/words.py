@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Einsum
@@ -11,6 +12,7 @@ from heat_sim.mapping import Mapping
 from heat_sim.model.nest import lower
 from heat_sim.model.network import MulticastClass, NetworkCounts, network_counts, tensor_traffic
 from heat_sim.model.residual import count_residual
+from heat_sim.model.residual_window import count_residual_window
 from heat_sim.model.traffic import count_words
 
 
@@ -71,8 +73,10 @@ def perfect_words(
                 above = traffic[row - 1] if row else None
                 distinct = int(partition[t, row])
                 elided = distinct if is_output else 0
-                from_neighbours = 0 if above is None else above.links // instances
-                fills = 0 if above is None else round(above.child_words + from_neighbours - elided)
+                from_neighbours = Fraction(0) if above is None else Fraction(above.links, instances)
+                received = Fraction(0) if above is None else above.child_words + from_neighbours - elided
+                # Averages over the instances are rounded as Timeloop rounds them.
+                fills = round(received) if is_output else math.floor(received)
                 is_kept = bool(nest.keep[t, row])
                 rows.append(
                     Words(
@@ -109,7 +113,8 @@ def residual_words(einsum: Einsum, architecture: Architecture, mapping: Mapping)
         is_output = tensor is einsum.output
         rows: list[Words | None] = []
         instances = 1
-        for row, counts in enumerate(count_residual(einsum, mapping, tensor)):
+        exact = count_residual(mapping, tensor) if tensor.is_plain else count_residual_window(einsum, mapping, tensor)
+        for row, counts in enumerate(exact):
             ideal = full_rows[row]
             if ideal is None:
                 rows.append(None)

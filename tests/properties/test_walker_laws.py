@@ -96,7 +96,8 @@ def test_neighbours_hand_on_in_the_model_what_they_do_in_the_walk(case: Case) ->
     assert_same_walk(case, walk(*case, extrapolated=True, link_transfers=True), link_transfers=True)
 
 
-@given(nests(imperfect=True))
+@given(nests(kinds=ALL_KINDS, imperfect=True))
 @settings(max_examples=300)
 def test_imperfect_nests_are_counted_as_the_walker_executes_them(case: Case) -> None:
-    assert_same_walk(case, walk(*case), link_transfers=False)
+    # A perfect nest of windows is extrapolated, as Timeloop does; one with residuals is executed.
+    assert_same_walk(case, walk(*case, extrapolated=case.mapping.is_perfect), link_transfers=False)
