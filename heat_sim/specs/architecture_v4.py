@@ -31,15 +31,15 @@ from heat_sim.specs.targets import Directive
 
 CONTAINER_KEYS = ("name", "attributes", "spatial", "constraints")
 COMPONENT_KEYS = ("name", "class", "attributes", "spatial", "constraints", "subclass", "required_actions",
-                  "area_scale", "energy_scale")  # fmt: skip
-"""The last four change nothing that is computed here: energies come from the ERT alone."""
+                  "area_scale", "energy_scale", "enabled")  # fmt: skip
+"""The last five change nothing that is computed here: energies come from the ERT alone."""
 
 NOT_INHERITED = ("multiple_buffering", "cluster_size", "min_utilization", "datawidth", "meshX", "meshY")
 """Attributes of a Container that Timeloop does not hand to the storages after it."""
 
 _ELSEWHERE = {
     **dict.fromkeys(READ, "Move it into attributes."),
-    **dict.fromkeys(("sparse_optimizations", "enabled"), "Delete it; it is not modelled."),
+    **dict.fromkeys(("sparse_optimizations",), "Delete it; it is not modelled."),
     "subtree": "That is v0.3; convert the file, or set version to 0.3.",
 }
 _CONSTANTS: dict[str, Value] = {
@@ -181,6 +181,8 @@ class _Walk:
         entries = node.table(known, required=required, elsewhere=_ELSEWHERE)
         if "name" in entries:
             entries["name"].word()
+        if "enabled" in entries and entries["enabled"].node.text.lower() not in ("true", "yes"):
+            entries["enabled"].refuse("a node that is not enabled", expected="true", remedy="Delete the node.")
         if node.name in self.draft.nodes:
             node.refuse("name used twice", got=node.name, remedy="Rename one.",
                         expected=f"unique names; line {self.draft.nodes[node.name]} has it")  # fmt: skip

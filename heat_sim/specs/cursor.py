@@ -17,6 +17,9 @@ MAX_INTEGER = 2**53
 MAX_SHOWN = 80
 """Characters of an offending value that a message repeats."""
 
+MAX_EXPECTED = 600
+"""Characters of what was expected, which may be a long list."""
+
 MAX_COMPARED = 60
 """Comparing words is quadratic: longer words and lists get no suggestion."""
 
@@ -59,6 +62,10 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return ""
 
 
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
     r"""One value of a file under its full name; the cursors of a file share one list of problems.
@@ -89,10 +96,9 @@ class Cursor:
 
     def refuse(self, what: str, *, got: object = None, expected: object, remedy: str) -> None:
         """Record one problem; the value itself is what was got unless `got` says otherwise."""
-        shown = str(self.node if got is None else got) or "nothing"
-        if len(shown) > MAX_SHOWN:
-            shown = f"{shown[: MAX_SHOWN - 3]}..."
-        self.problems.append(describe(self.where, what, got=shown, expected=expected, remedy=remedy))
+        shown = _cut(str(self.node if got is None else got) or "nothing", MAX_SHOWN)
+        known = _cut(str(expected), MAX_EXPECTED)
+        self.problems.append(describe(self.where, what, got=shown, expected=known, remedy=remedy))
 
     def renamed(self, name: str) -> Cursor:
         """Return the same place under another name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import operator
 from collections.abc import Callable, Mapping
 
 from heat_sim.errors import SpecError
@@ -23,19 +24,26 @@ FUNCTIONS: dict[str, Callable[..., Number]] = {
     "float": float,
     "floor": math.floor,
     "int": int,
+    "len": len,
     "log2": math.log2,
     "max": max,
     "min": min,
     "round": round,
     "sqrt": math.sqrt,
+    "sum": sum,
 }
+
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Number, Number], bool]] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt,
+    ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+}  # fmt: skip
 
 
 def evaluate_expression(text: str, *, scope: Mapping[str, Value]) -> Value:
     """Return the value of an arithmetic expression.
 
-    Operators ``+ - * / // % ** << >>``, parentheses, numbers, names in scope (dotted ones too) and
-    `FUNCTIONS`. As in Python, ``/`` gives a float.
+    Operators ``+ - * / // % ** << >>``, parentheses, numbers, names in scope (dotted ones too), `FUNCTIONS`,
+    also of lists such as ``sum([2, 3])``, and ``x if a < b else y``. As in Python, ``/`` gives a float.
 
     Args:
         text: For example ``"ceil(1000 / row_words)"``.
@@ -79,9 +87,24 @@ def _value(node: ast.expr, scope: Mapping[str, Value], depth: int) -> Value:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
         if node.func.id not in FUNCTIONS:
             raise SpecError(f"function {node.func.id} is not one of {', '.join(FUNCTIONS)}")
-        arguments = [_number(argument, scope, depth) for argument in node.args]
+        arguments = [
+            [_number(item, scope, depth) for item in argument.elts]
+            if isinstance(argument, ast.List | ast.Tuple)
+            else _number(argument, scope, depth)
+            for argument in node.args
+        ]
         return _bounded(FUNCTIONS[node.func.id](*arguments))
+    if isinstance(node, ast.IfExp):
+        return _value(node.body if _holds(node.test, scope, depth) else node.orelse, scope, depth + 1)
     raise SpecError(f"{type(node).__name__} is not allowed")
+
+
+def _holds(node: ast.expr, scope: Mapping[str, Value], depth: int) -> bool:
+    """Decide ``a < b`` and the like, or whether a value counts as true."""
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in _COMPARISONS:
+        left, right = _number(node.left, scope, depth), _number(node.comparators[0], scope, depth)
+        return _COMPARISONS[type(node.ops[0])](left, right)
+    return bool(_value(node, scope, depth + 1))
 
 
 def _dotted(node: ast.expr) -> str:
@@ -100,8 +123,8 @@ def _number(node: ast.expr, scope: Mapping[str, Value], depth: int) -> Number:
     return value
 
 
-def _binary(operator: ast.operator, left: Number, right: Number) -> Number:
-    match operator:
+def _binary(sign: ast.operator, left: Number, right: Number) -> Number:
+    match sign:
         case ast.Add():
             return left + right
         case ast.Sub():
@@ -124,10 +147,10 @@ def _binary(operator: ast.operator, left: Number, right: Number) -> Number:
         case ast.LShift() | ast.RShift() if isinstance(left, int) and isinstance(right, int):
             if right > 64:
                 raise SpecError("shift too large")
-            return left << right if isinstance(operator, ast.LShift) else left >> right
+            return left << right if isinstance(sign, ast.LShift) else left >> right
         case ast.BitXor():
             raise SpecError("^ is exclusive or; a power is written **")
-    raise SpecError(f"operator {type(operator).__name__} is not allowed")
+    raise SpecError(f"operator {type(sign).__name__} is not allowed")
 
 
 def _bounded(value: object) -> Number:

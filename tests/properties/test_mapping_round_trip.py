@@ -28,11 +28,12 @@ def nests(draw: st.DrawFn) -> tuple[Einsum, ArchitectureSpec, Mapping]:
     """Draw an einsum, a spec of either version and a nest that fits its meshes and multiplies to the extents."""
     shape = TENSORS[draw(st.sampled_from(STATEMENTS))]
     version = draw(st.sampled_from(("0.3", "0.4")))
+    imperfect = version == "0.3" and draw(st.booleans())
     storages: list[StorageLevel] = []
     levels: list[LevelMapping] = []
     for place in range(draw(st.integers(1, 4))):
         virtual = version == "0.4" and place > 0 and not storages[-1].is_virtual and draw(st.booleans())
-        spatial = _loops(draw, shape, spatial=True)
+        spatial = _loops(draw, shape, spatial=True, imperfect=imperfect)
         used = {axis: math.prod(loop.bound for loop in spatial if loop.dimension == axis) for axis in ("x", "y")}
         spare = draw(st.integers(1, 2))
         name = f"level_{place}"
@@ -42,7 +43,7 @@ def nests(draw: st.DrawFn) -> tuple[Einsum, ArchitectureSpec, Mapping]:
         levels.append(
             LevelMapping(
                 level=name,
-                temporal=() if virtual else _loops(draw, shape, spatial=False),
+                temporal=() if virtual else _loops(draw, shape, spatial=False, imperfect=imperfect),
                 spatial=spatial,
                 keep=frozenset() if virtual else keep,
             )
@@ -56,12 +57,15 @@ def nests(draw: st.DrawFn) -> tuple[Einsum, ArchitectureSpec, Mapping]:
     return einsum, spec, mapping
 
 
-def _loops(draw: st.DrawFn, shape: Einsum, *, spatial: bool) -> tuple[Loop, ...]:
+def _loops(draw: st.DrawFn, shape: Einsum, *, spatial: bool, imperfect: bool) -> tuple[Loop, ...]:
     names = draw(st.lists(st.sampled_from(shape.rank_vars), unique=True, max_size=3))
     axes = st.sampled_from(("x", "y")) if spatial else st.just("temporal")
-    return tuple(
-        Loop(rank_var=name, bound=draw(st.sampled_from((1, 2, 3, 10))), dimension=draw(axes)) for name in names
-    )
+    loops: list[Loop] = []
+    for name in names:
+        bound = draw(st.sampled_from((1, 2, 3, 10)))
+        residual = draw(st.none() | st.integers(1, bound - 1)) if imperfect and bound > 1 else None
+        loops.append(Loop(rank_var=name, bound=bound, residual=residual, dimension=draw(axes)))
+    return tuple(loops)
 
 
 @given(nests())

@@ -129,7 +129,9 @@ def test_constraints_go_to_their_levels(tmp_path: Path) -> None:
 
 
 def test_brackets_vanish_and_comments_are_dropped(tmp_path: Path) -> None:
-    text = changed(V4, "    class: SRAM\n", "    class: SRAM\n    _ignore_note: {a: 1}\n    subclass: x\n")
+    text = changed(
+        V4, "    class: SRAM\n", "    class: SRAM\n    _ignore_note: {a: 1}\n    enabled: True\n    subclass: x\n"
+    )
     text = changed(
         text, "  - !Component\n    name: RF\n", "  - !Nothing\n    name: none\n  - !Component\n    name: RF\n"
     )
@@ -158,8 +160,10 @@ REFUSALS = {
     "key beside attributes": ("    class: SRAM\n", "    class: SRAM\n    read_bandwidth: 4\n",
                               r":13 GLB.read_bandwidth: unknown key .*Move it into attributes"),
     "misspelt key": ("    class: SRAM\n", "    clas: SRAM\n", r"GLB.clas: unknown key .*Did you mean class\?"),
-    "not modelled": ("    class: SRAM\n", "    class: SRAM\n    enabled: true\n",
-                     "enabled: unknown key .*not modelled"),
+    "not modelled": ("    class: SRAM\n", "    class: SRAM\n    sparse_optimizations: {}\n",
+                     "sparse_optimizations: unknown key .*not modelled"),
+    "not enabled": ("    class: SRAM\n", "    class: SRAM\n    enabled: false\n",
+                    "GLB.enabled: a node that is not enabled .got false, expected true"),
     "misspelt section": ("architecture:", "architectures: {}\narchitecture:", "Did you mean architecture"),
     "no class": ("    class: SRAM\n", "", r"spec.yaml:10 GLB: no class"),
     "no name": ("    name: GLB\n", "", r"nodes\[2\]: no name"),

@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 
 from heat_sim.errors import SpecError
-from heat_sim.specs import load_architecture, load_mapping, load_problem
+from heat_sim.specs import (
+    load_architecture,
+    load_mapping,
+    load_problem,
+    parse_architecture,
+    parse_mapping,
+    parse_problem,
+)
 from heat_sim.specs.cursor import parse_number, suggest
 from heat_sim.specs.yaml_nodes import MAX_BYTES, parse_yaml, read_yaml
 
-from .spec_texts import MATMUL, spec_of, written
+from .spec_texts import MATMUL, V3, spec_of, written
 
 
 def test_lines_are_those_of_the_keys() -> None:
@@ -131,6 +138,64 @@ def test_hostile_mappings_and_problems_are_refused_quickly(tmp_path: Path) -> No
         load_mapping(factors, einsum=MATMUL, spec=spec)
     with pytest.raises(SpecError, match="dimension without a bound"):
         load_problem(problem)
+    assert time.perf_counter() - start < 10
+
+
+NODES = "".join(f"  - !Component {{name: s{i}, class: DRAM, attributes: {{datawidth: 8}}}}\n" for i in range(900))
+HOSTILE_SPECS = {
+    "targets": (f"architecture:\n  nodes:\n{NODES}constraints:\n"
+                + "".join(f"- {{target: x{i}, type: temporal}}\n" for i in range(1000)), "not a storage level"),
+    "merged aliases": ("a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}], k{i}: *a{i - 1}}}\n"
+                                                    for i in range(1, 40)), "too many values"),
+    "parallel": ("architecture:\n  nodes:\n  - !Parallel\n    nodes:\n" + NODES.replace("  - ", "    - "),
+                 "no compute units"),
+    "brackets": (f"architecture: {{nodes: {'[!Hierarchical {nodes: ' * 40}[]{'}]' * 40}}}", "nested too deep"),
+    "power": ("variables: {a: 9**9**9**9}\narchitecture: {nodes: []}\n", "no compute units"),
+    "area": (f"architecture: {{nodes: []}}\nART: {{version: 0.4, tables: [{{name: D, area: {'9' * 50_000}}}]}}\n",
+             "D.area: not a number in range"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), HOSTILE_SPECS.values(), ids=HOSTILE_SPECS)
+def test_hostile_architectures_are_refused_quickly(text: str, message: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(SpecError, match=message) as refusal:
+        parse_architecture(text)
+    assert time.perf_counter() - start < 5
+    assert max(map(len, refusal.value.problems)) < 2000
+
+
+@pytest.mark.parametrize(
+    "factors",
+    [
+        f"M={'9' * 200_000}",
+        f"M=2,{'9' * 100_000}",
+        "\\t" * 50_000 + "!",
+        f"M{'a' * 200_000}",
+        f"M<={2**54}",
+        f"M>={2**54}",
+    ],
+    ids=["bound", "residual", "blanks", "name", "most", "least"],
+)
+def test_hostile_factors_are_refused_quickly(factors: str, tmp_path: Path) -> None:
+    text = f'mapping: [{{target: DRAM, type: temporal, factors: "{factors}"}}]'
+    spec = spec_of(tmp_path, V3)
+    start = time.perf_counter()
+    with pytest.raises(SpecError, match=r"not a factor|factor too large") as refusal:
+        parse_mapping(text, einsum=MATMUL, spec=spec)
+    assert time.perf_counter() - start < 5
+    assert max(map(len, refusal.value.problems)) < 2000
+
+
+def test_many_dimensions_are_read_quickly() -> None:
+    names = [f"d{i}" for i in range(5000)]
+    start = time.perf_counter()
+    einsum = parse_problem(
+        f"problem: {{version: 0.3, shape: {{dimensions: [{', '.join(names)}], data_spaces: ["
+        "{name: A, projection: [d0]}, {name: Z, projection: [d1], read_write: true}]}, "
+        f"instance: {{{', '.join(f'{name}: 2' for name in names)}}}}}"
+    )
+    assert len(einsum.extents) == 5000
     assert time.perf_counter() - start < 10
 
 
