@@ -40,6 +40,14 @@ def _fits(run: Ints, tile_spatial: Ints, keep: NDArray[np.bool_], usable: Ints, 
 
 
 @njit(cache=True)
+def _unpack(number: int, radix: Ints, digits: Ints) -> None:
+    """Fill the digits of a number in mixed radix, the last one fastest."""
+    for place in range(len(radix) - 1, -1, -1):
+        digits[place] = number % radix[place]
+        number //= radix[place]
+
+
+@njit(cache=True)
 def _helps(inner: int, opened: Ints) -> bool:
     """Return whether an open run can use this class as the innermost loop."""
     useful = False
@@ -80,7 +88,8 @@ def best_temporal(
             if keep[t, level]:
                 kept[t, count[t]] = level
                 count[t] += 1
-    codes = (count[0] + 1) * (count[1] + 1) * (count[2] + 1)
+    radix = count + 1
+    codes = radix[0] * radix[1] * radix[2]
     extent = np.ones(4, dtype=np.int64)
     for c in range(4):
         extent[c] = divisor[c, divisor_count[c] - 1]
@@ -102,25 +111,13 @@ def best_temporal(
                     seen[t] += 1
         fits = np.zeros(states, dtype=np.bool_)
         for state in range(states):
-            rest = state
-            index[3] = rest % n3
-            rest //= n3
-            index[2] = rest % n2
-            rest //= n2
-            index[1] = rest % n1
-            index[0] = rest // n1
+            _unpack(state, divisor_count, index)
             for c in range(4):
                 run[c] = divisor[c, index[c]]
             fits[state] = _fits(run, tile_spatial, keep, usable, level)
         new_cost = np.full((states, codes), np.inf)
         for state in range(states):
-            rest = state
-            index[3] = rest % n3
-            rest //= n3
-            index[2] = rest % n2
-            rest //= n2
-            index[1] = rest % n1
-            index[0] = rest // n1
+            _unpack(state, divisor_count, index)
             alive = False
             for code in range(codes):
                 if cost[state, code] <= bound_cost:
@@ -157,9 +154,7 @@ def best_temporal(
                                 base = cost[state, code]
                                 if base > bound_cost:
                                     continue
-                                opened[2] = code % (count[2] + 1)
-                                opened[1] = code // (count[2] + 1) % (count[1] + 1)
-                                opened[0] = code // (count[2] + 1) // (count[1] + 1)
+                                _unpack(code, radix, opened)
                                 # Innermost class: one that an open run can use, else any that moves.
                                 for inner in range(4):
                                     if moved == 0:
@@ -197,9 +192,7 @@ def best_temporal(
         total = cost[states - 1, code]
         if total == np.inf:
             continue
-        opened[2] = code % (count[2] + 1)
-        opened[1] = code // (count[2] + 1) % (count[1] + 1)
-        opened[0] = code // (count[2] + 1) // (count[1] + 1)
+        _unpack(code, radix, opened)
         for t in range(3):
             for place in range(count[t] - opened[t], count[t]):
                 total += coefficient[t, kept[t, place]]
@@ -214,16 +207,10 @@ def best_temporal(
     for level in range(levels):
         before = came_state[level, state, code]
         innermost[level] = came_inner[level, state, code]
-        outer_state, inner_state = state, before
-        sizes = (1, n1, n2, n3)
-        for c in range(3, -1, -1):
-            if c == 0:
-                high, low = outer_state, inner_state
-            else:
-                high, low = outer_state % sizes[c], inner_state % sizes[c]
-                outer_state //= sizes[c]
-                inner_state //= sizes[c]
-            bounds[level, c] = divisor[c, high] // divisor[c, low]
+        _unpack(state, divisor_count, after)
+        _unpack(before, divisor_count, index)
+        for c in range(4):
+            bounds[level, c] = divisor[c, after[c]] // divisor[c, index[c]]
         code = came_code[level, state, code]
         state = before
     return best, bounds, innermost

@@ -12,6 +12,7 @@ from typing import Literal
 from heat_sim.einsum import Einsum
 from heat_sim.mapping import Constraints, LevelConstraints, LevelMapping, Loop, Mapping, resolve_constraints
 from heat_sim.specs.architecture_spec import ArchitectureSpec
+from heat_sim.specs.constraints import add_constraint_section
 from heat_sim.specs.cursor import Cursor, Paths, open_spec, open_spec_text, suggest
 from heat_sim.specs.directives import DataspaceDirective, Factor, LoopDirective, Version
 from heat_sim.specs.targets import read_directive
@@ -82,7 +83,11 @@ def _read_mapping(opened: tuple[Cursor, dict[str, Cursor]], einsum: Einsum, spec
                 loops.at.refuse("directive given twice", got="a second one",
                                 expected=f"one {item.peek('type')} directive for {item.peek('target')}",
                                 remedy="Merge them.")  # fmt: skip
-    demands = resolve_constraints(spec.constraints, einsum=einsum)
+    demanded = dict(spec.constraints)
+    for name, constraints in sections.items():
+        if "constraints" in name:  # of this file, or those of the architecture once more
+            add_constraint_section(demanded, constraints, spec.targets)
+    demands = resolve_constraints(demanded, einsum=einsum)
     keep = _kept(dataspaces, demands, section=section, einsum=einsum, spec=spec)
     levels: list[LevelMapping] = []
     for level in spec.architecture.levels:

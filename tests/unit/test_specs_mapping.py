@@ -249,6 +249,16 @@ def test_a_list_of_constraints_is_as_good_as_constraints_at_the_nodes(tmp_path: 
     assert spec_of(tmp_path, CONSTRAINED + LIST).constraints == at_nodes
 
 
+def test_constraints_beside_the_mapping_count_too(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    short = "mapping:\n- {target: GLB, type: temporal, factors: M=2 K=3, permutation: KM}\n" \
+            "- {target: RF, type: temporal, factors: K=2}\n"  # fmt: skip
+    good = parse_mapping(GOOD, einsum=MATMUL, spec=spec)
+    assert parse_mapping(short + LIST, einsum=MATMUL, spec=spec) == good
+    # One file for all: what the architecture has read already is no contradiction.
+    assert parse_mapping(short + LIST, einsum=MATMUL, spec=spec_of(tmp_path, V4 + LIST)) == good
+
+
 V3_LIST = """\
 architecture_constraints:
   targets:
