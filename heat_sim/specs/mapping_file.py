@@ -156,13 +156,13 @@ def _factors(
         for name, factor in loops.factors.items()
         if _known(name, loops.at, einsum)
     }
-    if loops.only:
-        factors = dict.fromkeys(einsum.rank_vars, Factor(1)) | factors
     for name, bound in demanded.items():
         if _known(name, loops.at, einsum) and (found := factors.setdefault(name, Factor(bound))) != Factor(bound):
             loops.at.refuse("factor contradicts the architecture's constraint", got=f"{name}={found}",
                             expected=f"{name}={bound}", remedy="Leave it out.")  # fmt: skip
             factors[name] = Factor(bound)
+    if loops.only:  # what a constraint lists is listed, too
+        factors = dict.fromkeys(einsum.rank_vars, Factor(1)) | factors
     for name, (least, most) in [*limits.items(), *loops.limits.items()]:
         if _known(name, loops.at, einsum):
             bound = factors.get(name, Factor(1)).bound

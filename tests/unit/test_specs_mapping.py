@@ -185,6 +185,8 @@ def test_constraints_complete_the_mapping(tmp_path: Path) -> None:
     mapping = parse_mapping(short, einsum=MATMUL, spec=spec_of(tmp_path, CONSTRAINED))
     assert mapping == parse_mapping(GOOD, einsum=MATMUL, spec=spec_of(tmp_path))
     assert parse_mapping(GOOD, einsum=MATMUL, spec=spec_of(tmp_path, CONSTRAINED)) == mapping
+    only = changed(short, "factors: K=2", "factors_only: K=2")
+    assert parse_mapping(only, einsum=MATMUL, spec=spec_of(tmp_path, CONSTRAINED)) == mapping
 
 
 def test_constraints_that_need_the_einsum(tmp_path: Path) -> None:
@@ -298,7 +300,6 @@ def test_lists_of_constraints_that_are_refused(old: str, new: str, message: str,
 
 CONTRADICTIONS = {
     "factor": ("factors: N=2 K=2", "factors: N=4 K=2", r"temporal at RF: factor contradicts .*\(got N=4, expected N=2"),
-    "factors_only": ("factors: N=2 K=2", "factors_only: K=2", r"factor contradicts .*\(got N=1, expected N=2"),
     "permutation": ("permutation: NKM", "permutation: KNM", r"permutation contradicts .*\(got K N M, expected N K M"),
     "split": ("split: 2", "split: 1", r"spatial at pe: split contradicts .*\(got 1, expected 2"),
     "keep": ("keep: [A], bypass: [B]", "keep: [B]", r"dataspace at RF: kept and bypassed at RF \(got B"),
