@@ -6,6 +6,7 @@ from pathlib import Path
 
 from heat_sim.cli.bench import EMBEDDED_DATA, EMBEDDED_MODEL, prepare_bench
 from heat_sim.cli.console import bars
+from heat_sim.cli.inputs import check_before_training
 from heat_sim.cli.options import (
     ALL_FORMATS,
     ArchOrPreset,
@@ -50,6 +51,7 @@ def codesign_command(
     from heat_sim.cli.search import search
     from heat_sim.codesign.search import SearchSettings
 
+    check_before_training(arch, ert, formats=formats, out=out)
     with bars() as add_bar:
         bench = prepare_bench(model, data, epochs=teacher_epochs, seed=seed, add_bar=add_bar)
         folder = search(

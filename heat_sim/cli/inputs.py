@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from heat_sim.cli.console import err
+from heat_sim.codesign.space import check_formats
 from heat_sim.errors import SpecError, describe
+from heat_sim.report.run_folder import check_is_new
 from heat_sim.specs import ArchitectureSpec, load_architecture
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -37,3 +39,16 @@ def read_architecture(arch: Path, ert: Path | None) -> ArchitectureSpec:
     for warning in spec.warnings:
         err.print(f"warning: {warning}", style="yellow", markup=False)
     return spec
+
+
+def check_before_training(arch: Path, ert: Path | None, *, formats: str, out: Path | None) -> None:
+    """Raise on what a search would refuse only after the minutes that preparing the model takes."""
+    files = architecture_files(arch, ert)
+    load_architecture(files[0], ert=files[1] if len(files) > 1 else None)
+    check_formats(searched_formats(formats))
+    check_is_new(out)
+
+
+def searched_formats(formats: str) -> tuple[str, ...]:
+    """Return the names of a list with commas; dense is always the first."""
+    return tuple(dict.fromkeys(("dense", *(name.strip() for name in formats.split(",") if name.strip()))))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from heat_sim.cli.bench import AddBar, Bench
 from heat_sim.cli.console import err
-from heat_sim.cli.inputs import architecture_files, read_architecture
+from heat_sim.cli.inputs import architecture_files, read_architecture, searched_formats
 from heat_sim.codesign.chosen import chosen_designs, front_rows
 from heat_sim.codesign.estimate import ActivationError
 from heat_sim.codesign.evaluator import Evaluator
@@ -38,7 +38,7 @@ def search(
     started = time.perf_counter()
     spec = read_architecture(arch, ert)
     network = load_network(bench.teacher.folder, tokens=tokens, name=bench.model)
-    names = tuple(dict.fromkeys(("dense", *(name.strip() for name in formats.split(",") if name.strip()))))
+    names = searched_formats(formats)
     space = design_space(network, formats=names)
     evaluator = Evaluator(
         network=network,

@@ -106,11 +106,7 @@ def design_space(
     Raises:
         SpecError: An unknown format, or none.
     """
-    if not formats or (unknown := [name for name in formats if name not in FORMATS]):
-        raise SpecError(
-            describe("formats", "unknown or none", got=", ".join(unknown) if formats else "none",
-                     expected=f"some of {', '.join(FORMATS)}", remedy="Correct the names.")
-        )  # fmt: skip
+    check_formats(formats)
     return DesignSpace(
         classes=tuple(
             ClassSpace(
@@ -125,6 +121,16 @@ def design_space(
             for (rows, columns), members in network.classes.items()
         )
     )
+
+
+def check_formats(formats: tuple[str, ...]) -> None:
+    """Raise SpecError on a name that is no format, or on no name at all."""
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise SpecError(
+            describe("formats", "unknown or none", got=", ".join(unknown) or "none",
+                     expected=f"some of {', '.join(FORMATS)}", remedy="Correct the names.")
+        )  # fmt: skip
 
 
 def dense_genome(space: DesignSpace) -> dict[str, int]:

@@ -29,6 +29,7 @@ from heat_sim.mapper.spatial import divisors, spatial_choices
 from heat_sim.mapper.temporal import best_temporal
 from heat_sim.mapping import LevelConstraints, resolve_constraints
 from heat_sim.model import evaluate
+from heat_sim.model.nest import check_countable
 
 DEFAULT_BUDGET = 32
 """Spatial choices opened per einsum."""
@@ -80,6 +81,7 @@ def map_einsum(
     (True, 16)
     """
     started = time.perf_counter()
+    check_countable(einsum)
     matmul = as_matmul(einsum)
     demands = resolve_constraints(constraints or {}, einsum=einsum)
     choices = _choices(matmul, architecture, _keeps(matmul, architecture, demands))

@@ -67,17 +67,26 @@ def lower(einsum: Einsum, mapping: Mapping) -> Nest:
     )  # fmt: skip
 
 
-def coefficients_of(einsum: Einsum) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the coefficients (T, D, V) of the projections, and whether each tensor is plain (T,).
+def check_countable(einsum: Einsum) -> None:
+    """Raise if counts of the einsum could exceed 64 bits (model section 1).
 
     Raises:
-        HeatError: Counts could exceed 64 bits.
+        HeatError: They could.
     """
     if einsum.ops * 2 >= _LARGEST:
         raise HeatError(
             describe(f"einsum {einsum.name}", "counts exceed 64 bits", got=f"{einsum.ops} ops",
                      expected=f"fewer than {_LARGEST // 2}", remedy="Split the workload.")
         )  # fmt: skip
+
+
+def coefficients_of(einsum: Einsum) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the coefficients (T, D, V) of the projections, and whether each tensor is plain (T,).
+
+    Raises:
+        HeatError: Counts could exceed 64 bits.
+    """
+    check_countable(einsum)
     place = {var: index for index, var in enumerate(einsum.rank_vars)}
     ranks = max(1, *(len(tensor.projection) for tensor in einsum.tensors))
     coefficient = np.zeros((len(einsum.tensors), ranks, len(place)), dtype=np.int64)

@@ -27,11 +27,7 @@ def new_run_folder(target: Path | None, *, name: str) -> Path:
         SpecError: The given folder holds something already.
     """
     if target is not None:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise SpecError(
-                describe("--out", "the folder is not empty", got=target, expected="a new or empty folder",
-                         remedy="Choose another one; results are never overwritten.")
-            )  # fmt: skip
+        check_is_new(target)
         target.mkdir(parents=True, exist_ok=True)
         return target
     for number in itertools.count(1):
@@ -42,6 +38,15 @@ def new_run_folder(target: Path | None, *, name: str) -> Path:
             continue
         return folder
     raise AssertionError("unreachable")
+
+
+def check_is_new(target: Path | None) -> None:
+    """Raise SpecError if a folder is given that holds something already."""
+    if target is not None and target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise SpecError(
+            describe("--out", "the folder is not empty", got=target, expected="a new or empty folder",
+                     remedy="Choose another one; results are never overwritten.")
+        )  # fmt: skip
 
 
 def write_front(folder: Path, rows: Sequence[FrontRow]) -> None:

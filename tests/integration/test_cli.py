@@ -191,3 +191,20 @@ def test_folder_that_is_no_run_is_refused(run, tmp_path, command):
     code, _, err = run(command, tmp_path)
     assert code == 2
     assert "Give the folder of a run" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--formats", "tucker"], "formats: unknown"),
+        (["--arch", "simba_xl"], "simba_l"),
+        (["--out", "."], "not empty"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "codesign"])
+def test_what_a_search_would_refuse_is_refused_before_training(run, monkeypatch, tmp_path, command, words, message):
+    monkeypatch.setenv("HEAT_SIM_CACHE", str(tmp_path / "nothing"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    code, _, err = run(command, *words)
+    assert code == 2
+    assert message in err

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.einsum import Einsum, parse_einsum
-from heat_sim.errors import InfeasibleError
+from heat_sim.errors import HeatError, InfeasibleError
 from heat_sim.mapper import map_einsum
 from heat_sim.mapper.edp import least_edp
 from heat_sim.mapper.objective import OBJECTIVES
@@ -161,3 +161,12 @@ def test_mapper_is_never_worse_than_random_mappings(seed):
         outermost = replace(mapping.levels[0], keep=everything)
         mapping = replace(mapping, levels=(outermost, *mapping.levels[1:]))
         assert evaluate(einsum, machine, mapping, link_transfers=False).edp_pj_cycles >= best.value * (1 - 1e-12)
+
+
+def test_counts_beyond_64_bits_are_refused_before_the_search():
+    machine = Architecture(
+        name="one", levels=(StorageLevel(name="DRAM"),), compute_name="MAC", compute_energy_pj=1.0
+    )  # fmt: skip
+    einsum = parse_einsum("Z[m,n] = A[m,k] * B[k,n]", extents=dict(m=10**9, n=10**9, k=10**9))
+    with pytest.raises(HeatError, match="counts exceed 64 bits"):
+        map_einsum(einsum, machine)
