@@ -122,6 +122,14 @@ class Report:
                 return level
         raise KeyError(name)
 
+    def energy_breakdown_pj(self) -> dict[str, float]:
+        """Return where the energy goes: accesses by level, networks, leakage and the ops themselves."""
+        parts = {level.name: sum(t.energy_pj for t in level.tensors.values()) for level in self.levels}
+        parts["networks"] = self.network_energy_pj
+        parts["leakage"] = sum(level.leakage_energy_pj for level in self.levels)
+        parts[self.architecture.compute_name] = self.compute_energy_pj
+        return parts
+
     def to_rows(self) -> list[dict[str, str | int | float]]:
         """Return one flat row per level and kept tensor, for tables and data frames."""
         return [
@@ -180,9 +188,9 @@ class Report:
             f"{self.architecture.compute_name:<20}{f'{self.ops:,} ops on {self.units_used:,} units':<72}"
             f"{self.compute_energy_pj / 1e3:>14,.3f}"
         )
-        other_pj = self.network_energy_pj + sum(level.leakage_energy_pj for level in self.levels)
-        if other_pj:
-            lines.append(f"{'networks, leakage':<92}{other_pj / 1e3:>14,.3f}")
+        parts = self.energy_breakdown_pj()
+        shares = (f"{name} {part / self.energy_pj:.1%}" for name, part in parts.items() if part)
+        lines.append(f"energy: {', '.join(shares) or 'none'}")
         return "\n".join(lines)
 
 

@@ -164,3 +164,16 @@ def test_the_report_prints_totals_and_one_row_per_level_and_tensor() -> None:
 def test_an_unknown_level_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="GLB"):
         run(toy()).level("GLB")
+
+
+def test_the_breakdown_adds_up_to_the_energy_and_is_printed() -> None:
+    dram = StorageLevel(
+        name="DRAM", fanout_x=4, read_energy_pj=3.0, update_energy_pj=2.0, hop_energy_pj=1.0,
+        leakage_energy_pj_per_cycle=0.5,
+    )  # fmt: skip
+    report = run(toy(dram=dram))
+    parts = report.energy_breakdown_pj()
+    assert sum(parts.values()) == pytest.approx(report.energy_pj, rel=1e-12)
+    assert parts["leakage"] == 0.5 * report.cycles
+    assert parts["networks"] == report.network_energy_pj > 0
+    assert f"leakage {parts['leakage'] / report.energy_pj:.1%}" in str(report)
