@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heat_sim.cli.console import Tick
-from heat_sim.errors import MissingDependencyError, describe
 
 if TYPE_CHECKING:
     from heat_sim.distill.calibration import Calibration
@@ -43,14 +41,13 @@ class Bench:
     calibration: Calibration
 
 
-def require_torch() -> None:
-    """Raise unless the packages of the extra are there."""
-    missing = [name for name in ("torch", "transformers", "safetensors") if find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(
-            describe("accuracy on real data", "packages are missing", got=f"no {', '.join(missing)}",
-                     expected="the extra distill", remedy="Install it: pip install 'heat_sim[distill]'.")
-        )  # fmt: skip
+def model_folder(model: str) -> tuple[str, Path]:
+    """Return name and folder of a model given as a folder or as the embedded one's name; needs no torch."""
+    if model == EMBEDDED_MODEL:
+        from heat_sim.distill.sources import MINILM, fetch
+
+        return EMBEDDED_MODEL, fetch(MINILM)
+    return Path(model).resolve().name, Path(model)
 
 
 def prepare_bench(model: str, data: str, *, epochs: int, seed: int, add_bar: AddBar) -> Bench:
@@ -63,19 +60,20 @@ def prepare_bench(model: str, data: str, *, epochs: int, seed: int, add_bar: Add
         seed: Of fine-tuning.
         add_bar: Adds a progress bar.
     """
+    from heat_sim.distill.requirements import require_torch
+
     require_torch()
     from heat_sim.distill.calibrate import prepare_calibration
     from heat_sim.distill.settings import FineTuneSettings
-    from heat_sim.distill.sources import MINILM, fetch
     from heat_sim.distill.tasks import load_embedded_task, load_text_task
     from heat_sim.distill.teacher import prepare_teacher
 
     progress = stage_bars(add_bar)
-    folder = fetch(MINILM) if model == EMBEDDED_MODEL else Path(model)
+    name, folder = model_folder(model)
     task = load_embedded_task() if data == EMBEDDED_DATA else load_text_task(Path(data))
     teacher = prepare_teacher(folder, task, settings=FineTuneSettings(epochs=epochs, seed=seed), progress=progress)
     return Bench(
-        model=EMBEDDED_MODEL if model == EMBEDDED_MODEL else folder.resolve().name,
+        model=name,
         task=task,
         teacher=teacher,
         calibration=prepare_calibration(teacher, task, progress=progress),

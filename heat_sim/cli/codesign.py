@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from heat_sim.cli.bench import EMBEDDED_DATA, EMBEDDED_MODEL, prepare_bench
+import typer
+
+from heat_sim.cli.bench import EMBEDDED_DATA, EMBEDDED_MODEL, model_folder, prepare_bench
 from heat_sim.cli.console import bars
 from heat_sim.cli.inputs import check_before_training
 from heat_sim.cli.options import (
@@ -37,6 +40,10 @@ def codesign_command(
     designs: Designs = 8,
     seed: Seed = 0,
     teacher_epochs: TeacherEpochs = 2,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Weights and second moments, as kept beside a cached teacher: then no torch is needed."),
+    ] = None,
     out: Out = None,
 ) -> None:
     """Search format, tensorization shape and ranks of every class of weight matrices with NSGA-II.
@@ -50,12 +57,20 @@ def codesign_command(
     # Imported here: numpy, pymoo and matplotlib take seconds that the other commands do not need.
     from heat_sim.cli.search import search
     from heat_sim.codesign.search import SearchSettings
+    from heat_sim.distill.calibration import load_calibration
+    from heat_sim.networks import load_network
 
     check_before_training(arch, ert, formats=formats, out=out)
     with bars() as add_bar:
-        bench = prepare_bench(model, data, epochs=teacher_epochs, seed=seed, add_bar=add_bar)
+        if calibration is None:
+            bench = prepare_bench(model, data, epochs=teacher_epochs, seed=seed, add_bar=add_bar)
+            name, folder, known = bench.model, bench.teacher.folder, bench.calibration
+        else:
+            name, folder = model_folder(model)
+            known = load_calibration(calibration)
+        network = load_network(folder, tokens=tokens, name=name)
         folder = search(
-            bench, arch=arch, ert=ert, tokens=tokens, formats=formats, designs=designs, out=out, add_bar=add_bar,
+            known, network, arch=arch, ert=ert, formats=formats, designs=designs, out=out, add_bar=add_bar,
             settings=SearchSettings(population=population, generations=generations, seed=seed),
             arguments={"model": model, "data": data, "teacher_epochs": teacher_epochs},
         )  # fmt: skip

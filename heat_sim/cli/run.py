@@ -54,12 +54,14 @@ def run_command(
     from heat_sim.cli.measure import measure
     from heat_sim.cli.search import search
     from heat_sim.codesign.search import SearchSettings
+    from heat_sim.networks import load_network
 
     check_before_training(arch, ert, formats=formats, out=out)
     with bars() as add_bar:
         bench = prepare_bench(model, data, epochs=teacher_epochs, seed=seed, add_bar=add_bar)
+        network = load_network(bench.teacher.folder, tokens=tokens, name=bench.model)
         folder = search(
-            bench, arch=arch, ert=ert, tokens=tokens, formats=formats, designs=designs, out=out, add_bar=add_bar,
+            bench.calibration, network, arch=arch, ert=ert, formats=formats, designs=designs, out=out, add_bar=add_bar,
             settings=SearchSettings(population=population, generations=generations, seed=seed),
             arguments={"model": model, "data": data, "teacher_epochs": teacher_epochs},
         )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from heat_sim.cli.bench import AddBar, Bench
+from heat_sim.cli.bench import AddBar
 from heat_sim.cli.console import err
 from heat_sim.cli.inputs import architecture_files, read_architecture, searched_formats
 from heat_sim.codesign.chosen import chosen_designs, front_rows
@@ -14,19 +14,20 @@ from heat_sim.codesign.evaluator import Evaluator
 from heat_sim.codesign.nsga2 import Generation
 from heat_sim.codesign.search import SearchResult, SearchSettings, search_designs, spread
 from heat_sim.codesign.space import design_space
+from heat_sim.distill.calibration import Calibration
 from heat_sim.errors import SpecError
 from heat_sim.mapper.layer import Machine
-from heat_sim.networks import load_network
+from heat_sim.networks import Network
 from heat_sim.report.manifest import manifest
 from heat_sim.report.run_folder import new_run_folder, write_designs, write_front, write_manifest
 
 
 def search(
-    bench: Bench,
+    calibration: Calibration,
+    network: Network,
     *,
     arch: Path,
     ert: Path | None,
-    tokens: int,
     formats: str,
     designs: int,
     out: Path | None,
@@ -37,18 +38,17 @@ def search(
     """Return the folder of a new run that holds the front and the chosen designs."""
     started = time.perf_counter()
     spec = read_architecture(arch, ert)
-    network = load_network(bench.teacher.folder, tokens=tokens, name=bench.model)
     names = searched_formats(formats)
     space = design_space(network, formats=names)
     evaluator = Evaluator(
         network=network,
         machine=Machine(architecture=spec.architecture, constraints=spec.constraints),
         estimate=ActivationError(
-            weights=bench.calibration.weights, second_moments=bench.calibration.second_moments
+            weights=calibration.weights, second_moments=calibration.second_moments
         ),
     )  # fmt: skip
     folder = new_run_folder(
-        out, name=f"{bench.model}-{spec.architecture.name}-s{tokens}-seed{settings.seed}"
+        out, name=f"{network.name}-{spec.architecture.name}-s{network.tokens}-seed{settings.seed}"
     )  # fmt: skip
     tick = add_bar("search designs", settings.generations)
 
@@ -75,7 +75,7 @@ def search(
         folder,
         manifest(
             arguments={
-                **arguments, "arch": str(arch), "ert": None if ert is None else str(ert), "tokens": tokens,
+                **arguments, "arch": str(arch), "ert": None if ert is None else str(ert), "tokens": network.tokens,
                 "formats": ",".join(names), "population": settings.population, "generations": settings.generations,
                 "designs": designs,
             },

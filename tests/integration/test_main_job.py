@@ -90,3 +90,26 @@ def test_results_are_never_overwritten(finished, monkeypatch, capsys):
 
     with pytest.raises(SpecError, match="not empty"):
         new_run_folder(folder, name="x")
+
+
+def test_codesign_runs_without_torch_from_a_calibration_file(finished):
+    """In a process where importing torch or transformers fails."""
+    import subprocess
+    import sys
+
+    folder, _ = finished
+    root = folder.parent
+    (calibration,) = root.glob("cache/teachers/*/calibration-*.npz")
+    words = ["codesign", "--model", str(root / "tiny"), "--calibration", str(calibration), "--tokens", "16",
+             "--population", "4", "--generations", "1", "--designs", "2", "--out", str(root / "no-torch")]  # fmt: skip
+    code = f"""
+import sys
+sys.modules["torch"] = sys.modules["transformers"] = None
+sys.argv = ["heat-sim", *{words!r}]
+from heat_sim.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "EDP gain" in done.stdout
+    assert (root / "no-torch" / "front.csv").is_file()
