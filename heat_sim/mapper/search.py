@@ -105,7 +105,11 @@ def map_einsum(
         if math.isinf(cost):
             continue
         mapping = build_mapping(matmul, architecture, keep=keep, spatial=spatial, temporal=bounds, innermost=innermost)
-        report = evaluate(einsum, architecture, mapping, link_transfers=False)
+        try:
+            report = evaluate(einsum, architecture, mapping, link_transfers=False)
+        except InfeasibleError:
+            # Tiles that fill too little (min_utilization): the shortest path does not look for that.
+            continue
         found.append(MappedEinsum(mapping=mapping, report=report))
         best_value = min(best_value, value_of(report.energy_pj, report.cycles))
     else:

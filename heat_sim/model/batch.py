@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -136,7 +137,13 @@ def evaluate_batch(einsum: Einsum, architecture: Architecture, mappings: Mapping
     )  # fmt: skip
     limits = np.array(
         [
-            [-1 if level.usable_words is None else level.usable_words, level.fanout_x, level.fanout_y, level.is_virtual]
+            [
+                -1 if level.usable_words is None else level.usable_words,
+                level.fanout_x,
+                level.fanout_y,
+                level.is_virtual,
+                math.ceil(level.min_utilization * (level.usable_words or 0)),
+            ]
             for level in levels
         ],
         dtype=np.int64,
@@ -181,7 +188,7 @@ def _assess(
             for t in range(tensors):
                 if keep[number, t, level]:
                     occupied += tile[t, level]
-            valid = valid and (limits[level, 0] < 0 or occupied <= limits[level, 0])
+            valid = valid and (limits[level, 0] < 0 or limits[level, 4] <= occupied <= limits[level, 0])
         if not valid:
             continue
         energy = compute_energy_pj

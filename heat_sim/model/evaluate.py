@@ -140,7 +140,23 @@ def _check_capacity(einsum: Einsum, architecture: Architecture, words: Sequence[
             if (each := rows[row]) is not None and each.is_kept
         }
         need = sum(held.values())
-        if storage.usable_words is not None and need > storage.usable_words:
+        if storage.usable_words is None:
+            continue
+        least = math.ceil(storage.min_utilization * storage.usable_words)
+        if need < least:
+            raise InfeasibleError(
+                describe(
+                    f"mapping of {einsum.name} at level {storage.name}",
+                    f"the tiles fill less than its min_utilization of {storage.min_utilization:g} (model section 2)",
+                    got=f"{need:,} words",
+                    expected=f"at least {least:,} of {storage.usable_words:,} words",
+                    remedy="Move bounds to this level or keep another tensor.",
+                ),
+                level=storage.name,
+                need=least,
+                capacity=storage.usable_words,
+            )
+        if need > storage.usable_words:
             raise InfeasibleError(
                 describe(
                     f"mapping of {einsum.name} at level {storage.name}",

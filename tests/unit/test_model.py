@@ -10,7 +10,7 @@ from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.einsum import parse_einsum
 from heat_sim.errors import HeatError, InfeasibleError
 from heat_sim.mapping import LevelMapping, Loop, Mapping
-from heat_sim.model import Report, evaluate
+from heat_sim.model import Report, batch_of, evaluate, evaluate_batch
 from heat_sim.model.network import MulticastClass
 
 ALL = frozenset("ABZ")
@@ -178,3 +178,14 @@ def test_the_breakdown_adds_up_to_the_energy_and_is_printed() -> None:
     assert parts["leakage"] == 0.5 * report.cycles
     assert parts["networks"] == report.network_energy_pj > 0
     assert f"leakage {parts['leakage'] / report.energy_pj:.1%}" in str(report)
+
+
+def test_tiles_that_fill_too_little_are_refused() -> None:
+    roomy = toy(rf=StorageLevel(name="RF", capacity_words=12, min_utilization=0.5))
+    with pytest.raises(InfeasibleError, match=r"RF: .*min_utilization of 0.5 .*got 3 words, expected at least 6 of 12"):
+        run(roomy)
+    batch = batch_of(EINSUM, [OUTPUT_STATIONARY])
+    assert not evaluate_batch(EINSUM, roomy, batch).valid[0]
+    enough = toy(rf=StorageLevel(name="RF", capacity_words=12, min_utilization=0.25))
+    assert run(enough).level("RF").occupied_words == 3
+    assert evaluate_batch(EINSUM, enough, batch).valid[0]
