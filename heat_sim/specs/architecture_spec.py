@@ -12,10 +12,11 @@ from heat_sim.mapping import Constraints
 from heat_sim.specs.architecture_v3 import read_architecture_v3
 from heat_sim.specs.architecture_v4 import read_architecture_v4, read_variables
 from heat_sim.specs.constraints import Branch, add_constraint_section, separate_branches
-from heat_sim.specs.cursor import Cursor, Paths, open_spec, open_spec_text, suggest
+from heat_sim.specs.cursor import Cursor, Paths, open_spec, open_spec_text, parse_number, suggest
 from heat_sim.specs.directives import Version
 from heat_sim.specs.draft import ArchitectureDraft, ComponentSpec
 from heat_sim.specs.energy import COMPUTE_ACTION, EnergyTable, read_areas, read_energy_tables, required_energy
+from heat_sim.specs.expressions import Value
 from heat_sim.specs.storage import StorageDraft
 from heat_sim.specs.targets import Targets
 
@@ -98,10 +99,7 @@ def _read_architecture(opened: tuple[Cursor, dict[str, Cursor]]) -> Architecture
         top.raise_problems()
     section = sections["architecture"]
     old = "subtree" in section.node.keys
-    if old:
-        draft = read_architecture_v3(section)
-    else:
-        draft = read_architecture_v4(section, variables=read_variables(sections.get("variables")))
+    draft = read_architecture_v3(section) if old else read_architecture_v4(section, variables=_scope(sections))
     if not draft.levels:
         section.refuse("no storage", got="none", expected="at least the main memory", remedy="Add a DRAM.")
     _read_constraints(draft, sections, version="0.3" if old else "0.4")
@@ -130,6 +128,16 @@ def _read_architecture(opened: tuple[Cursor, dict[str, Cursor]]) -> Architecture
         version="0.3" if old else "0.4",
         warnings=tuple(draft.warnings),
     )
+
+
+def _scope(sections: Mapping[str, Cursor]) -> dict[str, Value]:
+    """Return what expressions may name: the variables, and the bounds of a problem beside the architecture."""
+    scope = read_variables(sections.get("variables"))
+    for key, section in sections["problem"].entries() if "problem" in sections else ():
+        for name, bound in section.entries() if key == "instance" else ():
+            if (number := parse_number(bound.node.text)) is not None:
+                scope[f"spec.problem.instance.{name}"] = number
+    return scope
 
 
 def _read_constraints(draft: ArchitectureDraft, sections: Mapping[str, Cursor], *, version: Version) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,11 +121,7 @@ class Cursor:
         if self.node.kind != "table":
             self.refuse("not a table of keys", expected="keys and values", remedy="Correct it, or leave the key out.")
             return {}
-        prefix = f"{self.name}." if self.name else ""
-        entries = {
-            key: Cursor(node=child, name=f"{prefix}{key}", source=self.source, problems=self.problems)
-            for key, child in zip(self.node.keys, self.node.children, strict=True)
-        }
+        entries = dict(self.entries())
         if known is not None:
             names = list(known)
             for key in [key for key in entries if key not in names]:
@@ -139,12 +135,15 @@ class Cursor:
                             remedy=f"Add {key}.")  # fmt: skip
         return entries
 
+    def entries(self) -> Iterator[tuple[str, Cursor]]:
+        """Yield keys and values of a table, none of anything else, without judging anything."""
+        prefix = f"{self.name}." if self.name else ""
+        for key, child in zip(self.node.keys, self.node.children, strict=False):
+            yield key, Cursor(node=child, name=f"{prefix}{key}", source=self.source, problems=self.problems)
+
     def peek(self, key: str) -> str:
         """Return the text under a key of a table, without judging anything; empty if there is none."""
-        for known, child in zip(self.node.keys, self.node.children, strict=False):
-            if known == key:
-                return child.text
-        return ""
+        return next((at.node.text for known, at in self.entries() if known == key), "")
 
     def items(self) -> tuple[Cursor, ...]:
         """Return the entries of a list; refuses what is no list."""

@@ -42,6 +42,14 @@ def test_one_spec_in_several_files(tmp_path: Path) -> None:
     assert load_mapping(files, einsum=einsum, spec=spec).bound("M") == 4
 
 
+def test_expressions_may_name_the_bounds_of_a_problem_beside_them(tmp_path: Path) -> None:
+    text = changed(V4, "depth: 100", "depth: 10 * spec.problem.instance.M")
+    spec = load_architecture(written(tmp_path, text + PROBLEM + ERT))
+    assert spec.architecture.levels[1].capacity_words == 10 * 4 * 4
+    with pytest.raises(SpecError, match=r"name spec.problem.instance.M is not in scope"):
+        spec_of(tmp_path, text)
+
+
 def test_problems_of_all_files_are_reported_together(tmp_path: Path) -> None:
     bad = written(tmp_path, changed(V4, "depth: 100", "depth: 0"), "bad.yaml")
     with pytest.raises(SpecError, match="depth") as refusal:
