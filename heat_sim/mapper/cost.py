@@ -77,6 +77,41 @@ def energy_terms(
     return constant, coefficient, _least_cycles(matmul, architecture, spatial, reads, writes)
 
 
+def stall_terms(
+    matmul: Matmul, architecture: Architecture, *, spatial: NDArray[np.int64], keep: NDArray[np.bool_], level: int
+) -> NDArray[np.float64]:
+    """Return the cycles that each unit of R adds at a level whose bandwidth is the limit, as a (3, L) array.
+
+    Args:
+        matmul: The workload.
+        architecture: The hardware.
+        spatial: (L, 4) bounds below each level.
+        keep: (3, L) which levels hold A, B and Z.
+        level: The level that is too slow.
+    """
+    storage = architecture.levels[level]
+    per_read, per_write = (
+        sum(1.0 / limit for limit in (own, storage.shared_bandwidth_words_per_cycle) if limit is not None)
+        for own in (storage.read_bandwidth_words_per_cycle, storage.write_bandwidth_words_per_cycle)
+    )
+    result = np.zeros(keep.shape)
+    instances = float(spatial[:level].prod())
+    for t, words in enumerate(matmul.words):
+        along = spatial[:, IRRELEVANT[t]]
+        kept = [int(row) for row in np.flatnonzero(keep[t])]
+        for parent, child in itertools.pairwise(kept):
+            if level not in (parent, child):
+                continue
+            moved = words * float(along[:level].prod()) / instances
+            if level == child:
+                result[t, child] += moved * per_write
+            elif t == 2:
+                result[t, child] += moved * (per_read + per_write)
+            else:
+                result[t, child] += moved * per_read
+    return result
+
+
 def _least_cycles(
     matmul: Matmul,
     architecture: Architecture,

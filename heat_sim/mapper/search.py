@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Einsum
 from heat_sim.errors import HeatError, InfeasibleError, describe
-from heat_sim.mapper.cost import energy_terms
+from heat_sim.mapper.cost import energy_terms, stall_terms
 from heat_sim.mapper.matmul import Matmul, as_matmul
 from heat_sim.mapper.nest import build_mapping
 from heat_sim.mapper.objective import OBJECTIVES, ObjectiveName
@@ -33,6 +33,12 @@ from heat_sim.model.nest import check_countable
 
 DEFAULT_BUDGET = 32
 """Spatial choices opened per einsum."""
+
+MOST_VERTICES = 8
+"""Mappings costed per opened choice that a bandwidth stalls."""
+
+_DEAR = 1e6
+"""Cycles at so many times their average price leave nothing but the fewest cycles to look for."""
 
 Keep = NDArray[np.bool_]
 
@@ -104,14 +110,10 @@ def map_einsum(
         opened.append(value_of(float(choices.constant[row]) + cost, int(choices.cycles[row])))
         if math.isinf(cost):
             continue
-        mapping = build_mapping(matmul, architecture, keep=keep, spatial=spatial, temporal=bounds, innermost=innermost)
-        try:
-            report = evaluate(einsum, architecture, mapping, link_transfers=False)
-        except InfeasibleError:
-            # Tiles that fill too little (min_utilization): the shortest path does not look for that.
-            continue
-        found.append(MappedEinsum(mapping=mapping, report=report))
-        best_value = min(best_value, value_of(report.energy_pj, report.cycles))
+        for found_here in _vertices(matmul, architecture, spatial, keep, usable, choices.coefficient[row],
+                                        first=(bounds, innermost)):  # fmt: skip
+            found.append(found_here)
+            best_value = min(best_value, value_of(found_here.report.energy_pj, found_here.report.cycles))
     else:
         position = len(order)
     if not found:
@@ -129,6 +131,59 @@ def map_einsum(
         pruned=len(unopened),
         seconds=time.perf_counter() - started,
     )
+
+
+def _vertices(
+    matmul: Matmul,
+    architecture: Architecture,
+    spatial: NDArray[np.int64],
+    keep: Keep,
+    usable: NDArray[np.int64],
+    coefficient: NDArray[np.float64],
+    *,
+    first: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> list[MappedEinsum]:
+    """Return the mapping of least energy and, if a bandwidth stalls it, others with more energy and fewer cycles.
+
+    E x T has its minimum at a vertex of the hull of the (energy, cycles) points. Vertices are found
+    between two known ones by the price of a cycle at which both cost the same, beginning with the
+    mapping of least energy and that of the fewest cycles at the level that is too slow.
+    """
+
+    def cost(bounds: NDArray[np.int64], innermost: NDArray[np.int64]) -> MappedEinsum | None:
+        mapping = build_mapping(matmul, architecture, keep=keep, spatial=spatial, temporal=bounds, innermost=innermost)
+        try:
+            report = evaluate(matmul.einsum, architecture, mapping, link_transfers=False)
+        except InfeasibleError:
+            # Tiles that fill too little (min_utilization): the shortest path does not look for that.
+            return None
+        return MappedEinsum(mapping=mapping, report=report)
+
+    frugal = cost(*first)
+    if frugal is None or frugal.report.cycles == frugal.report.compute_cycles:
+        return [] if frugal is None else [frugal]
+    slow = max(frugal.report.levels, key=lambda level: level.cycles).name
+    stalls = stall_terms(matmul, architecture, spatial=spatial, keep=keep, level=architecture.index(slow))
+
+    def cheapest(pj_per_cycle: float) -> MappedEinsum | None:
+        value, bounds, innermost = _temporal(
+            matmul, spatial, keep, usable, coefficient + pj_per_cycle * stalls, math.inf
+        )  # fmt: skip
+        return None if math.isinf(value) else cost(bounds, innermost)
+
+    fast = cheapest(_DEAR * frugal.report.energy_pj / frugal.report.cycles)
+    if fast is None or fast.report.cycles >= frugal.report.cycles:
+        return [frugal]
+    found = [frugal, fast]
+    pairs = [(frugal, fast)]
+    while pairs and len(found) < MOST_VERTICES:
+        low, high = pairs.pop()
+        price = (high.report.energy_pj - low.report.energy_pj) / (low.report.cycles - high.report.cycles)
+        between = cheapest(price) if price > 0 else None
+        if between is not None and high.report.cycles < between.report.cycles < low.report.cycles:
+            found.append(between)
+            pairs += [(low, between), (between, high)]
+    return found
 
 
 def pareto_front(mapped: list[MappedEinsum]) -> tuple[MappedEinsum, ...]:
