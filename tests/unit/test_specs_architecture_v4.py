@@ -128,6 +128,11 @@ def test_constraints_go_to_their_levels(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_an_idle_spatial_constraint_needs_no_mesh(tmp_path: Path) -> None:
+    text = changed(V4, "depth: 100}\n", "depth: 100}\n    constraints: {spatial: {factors: [M=1], split: 999}}\n")
+    assert spec_of(tmp_path, text).constraints == {}
+
+
 def test_brackets_vanish_and_comments_are_dropped(tmp_path: Path) -> None:
     text = changed(
         V4, "    class: SRAM\n", "    class: SRAM\n    _ignore_note: {a: 1}\n    enabled: True\n    subclass: x\n"

@@ -86,6 +86,13 @@ def test_imperfect_factors_fold_to_the_bounds(tmp_path: Path) -> None:
     assert parse_mapping(dump_mapping(mapping, einsum=einsum, spec=spec), einsum=einsum, spec=spec) == mapping
 
 
+def test_imperfect_loops_are_not_written_in_v04(tmp_path: Path) -> None:
+    einsum = matmul(M=10, K=17, N=5)
+    mapping = parse_mapping(IMPERFECT, einsum=einsum, spec=spec_of(tmp_path, V3))
+    with pytest.raises(MappingError, match=r"mapping: v0.4 has no imperfect factors .*of version 0.3"):
+        dump_mapping(mapping, einsum=einsum, spec=spec_of(tmp_path))
+
+
 def test_a_residual_equal_to_the_bound_is_a_perfect_loop(tmp_path: Path) -> None:
     text = IMPERFECT.replace("N=2,1", "N=2,2").replace("M=4,2 K4,1", "M=4,4 K=4,4")
     mapping = parse_mapping(text, einsum=matmul(M=12, K=20, N=6), spec=spec_of(tmp_path, V3))
@@ -213,6 +220,12 @@ def test_limits_are_kept_for_the_mapper_and_checked(tmp_path: Path) -> None:
         parse_mapping(changed(changed(GOOD, "K=3", "K=1"), "K=2", "K=6"), einsum=MATMUL, spec=spec)
     with pytest.raises(SpecError, match=r"mapping at RF: factor beyond its limit .got K=1, expected K>=2"):
         parse_mapping("mapping: [{target: DRAM, type: temporal, factors: M=8 N=4 K=6}]", einsum=MATMUL, spec=spec)
+
+
+def test_the_tightest_limit_counts(tmp_path: Path) -> None:
+    text = changed(V4, "depth: 32}\n", 'depth: 32}\n    constraints: {temporal: {factors: "K>=3 K>=2 N<=4"}}\n')
+    text += "constraints: [{target: RF, type: temporal, factors: K>=2 K<=9 N<=2}]\n"
+    assert spec_of(tmp_path, text).constraints["RF"].temporal_limits == {"K": (3, 9), "N": (1, 2)}
 
 
 def test_idle_spatial_loops_need_no_mesh(tmp_path: Path) -> None:

@@ -45,13 +45,15 @@ def test_golden_files_in_either_version(name: str, version: Version) -> None:
 
 
 def test_free_attributes_are_written(tmp_path: Path) -> None:
-    text = changed(V4, "width: 64, depth: 100", 'width: 64, depth: 100, type: "LPDDR4", n_banks: 2, x: null')
+    text = changed(
+        V4, "width: 64, depth: 100", 'width: 64, depth: 100, technology: "45nm", type: "LPDDR4", n_banks: 2, x: null'
+    )
     spec = spec_of(tmp_path, changed(text, "    class: SRAM\n", "    class: SRAM\n    subclass: my_sram\n"))
     for version in ("0.3", "0.4"):
         read = parse_architecture(dump_architecture(spec, version=version) + dump_ert(spec.architecture))
         glb = read.components["GLB"]
         assert (glb.class_name, glb.subclass) == ("SRAM", "my_sram")
-        assert [glb.attributes[key] for key in ("type", "n_banks", "x")] == ["LPDDR4", 2, None]
+        assert [glb.attributes[key] for key in ("technology", "type", "n_banks", "x")] == ["45nm", "LPDDR4", 2, None]
 
 
 DRAM = StorageLevel(name="DRAM", drains_in_place=False, fanout_x=2)
