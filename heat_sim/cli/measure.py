@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,8 +38,8 @@ def measure(
     unknown = sorted(set(designs or ()) - (rows.keys() - {DENSE}))
     if unknown:
         raise SpecError(
-            describe("--design", "not in the run", got=", ".join(unknown), expected=", ".join(rows.keys() - {DENSE}),
-                     remedy="Choose one of its designs.")
+            describe("--design", "not in the run", got=", ".join(unknown),
+                     expected=", ".join(name for name in rows if name != DENSE), remedy="Choose one of its designs.")
         )  # fmt: skip
     settings = DistillSettings(layerwise_epochs=layer_epochs, logit_epochs=logit_epochs, seed=seed)
     texts = encode(bench.teacher.tokenizer, bench.task, split="test", max_length=settings.max_length)
@@ -65,8 +66,9 @@ def measure(
         trained = distill(bench.teacher, project(name), bench.task, settings=settings, progress=progress)
         update(name, distilled_accuracy=measure_accuracy(trained.student, batches, precision=settings.precision))
         target = folder / "students" / name
-        if not target.exists():
-            save_student(trained.student, load_design(design_path(folder, name)), target)
+        if target.exists():  # of an earlier call; the model kept is the one whose accuracy the row gives
+            shutil.rmtree(target)
+        save_student(trained.student, load_design(design_path(folder, name)), target)
 
 
 def pick(rows: Sequence[FrontRow], *, chance: float) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -30,9 +32,6 @@ def finished(tmp_path_factory) -> tuple[Path, str]:
         "run", "--model", tiny_pretrained(root / "tiny"), "--data", data, "--tokens", 16, "--population", 8,
         "--generations", 2, "--designs", 3, "--teacher-epochs", 3, "--out", root / "out",
     ]  # fmt: skip
-    import contextlib
-    import io
-
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setenv("HEAT_SIM_CACHE", str(root / "cache"))
@@ -90,6 +89,31 @@ def test_results_are_never_overwritten(finished, monkeypatch, capsys):
 
     with pytest.raises(SpecError, match="not empty"):
         new_run_folder(folder, name="x")
+
+
+def test_distilling_again_replaces_the_model_and_its_accuracy(finished, monkeypatch):
+    folder, _ = finished
+    name = next(row.design for row in read_front(folder) if row.distilled_accuracy is not None)
+    weights = folder / "students" / name / "model.safetensors"
+    before = weights.read_bytes()
+    monkeypatch.setenv("HEAT_SIM_CACHE", str(folder.parent / "cache"))
+    monkeypatch.setattr(
+        "sys.argv",
+        ["heat-sim", "distill", str(folder), "--design", name, "--layer-epochs", "0", "--logit-epochs", "2"],
+    )
+    with contextlib.suppress(SystemExit):
+        main()
+    assert weights.read_bytes() != before
+    assert [row.design for row in read_front(folder) if row.distilled_accuracy is not None] == [name]
+
+
+def test_a_design_that_is_not_in_the_run_is_refused_with_those_that_are(finished, monkeypatch, capsys):
+    folder, _ = finished
+    monkeypatch.setenv("HEAT_SIM_CACHE", str(folder.parent / "cache"))
+    monkeypatch.setattr("sys.argv", ["heat-sim", "distill", str(folder), "--design", "d99"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "got d99, expected d01" in capsys.readouterr().err
 
 
 def test_codesign_runs_without_torch_from_a_calibration_file(finished):
