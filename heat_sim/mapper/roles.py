@@ -10,8 +10,6 @@ from heat_sim.einsum import Einsum, parse_einsum
 from heat_sim.mapper.matmul import as_matmul
 from heat_sim.mapper.spatial import Bounds
 
-ROLES = ("Inputs", "Weights", "Outputs")
-
 
 def matmul_extents(einsum: Einsum, *, inputs: str) -> Bounds:
     """Return the extents (b, m, n, k) of a contraction when the named operand plays Inputs.

@@ -10,7 +10,7 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from heat_sim.einsum import Einsum, TensorAccess
@@ -34,7 +34,6 @@ class _Unit:
 
     tile: Box | None = None
     vector: tuple[int, ...] | None = None
-    seen: set[Place] = field(default_factory=set)
 
 
 def count_residual_window(einsum: Einsum, mapping: Mapping, tensor: TensorAccess) -> list[ResidualCounts]:
