@@ -5,52 +5,142 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
-from heat_sim.cli.console import out, write_json
+from heat_sim.cli.console import err, out, write_json
 from heat_sim.cli.inputs import read_architecture
 from heat_sim.cli.options import ArchFile, ErtFile, JsonFile, ProblemFile
-from heat_sim.mapper import map_einsum
-from heat_sim.mapper.objective import ObjectiveName
-from heat_sim.mapper.search import DEFAULT_BUDGET
+from heat_sim.einsum import Einsum
+from heat_sim.errors import SpecError, describe
+from heat_sim.mapper import MappedEinsum, MappingCache, MappingResult, map_einsum, parse_objective, trimmed
+from heat_sim.mapper.baselines import SEARCHES
+from heat_sim.mapper.space import map_space
 from heat_sim.report.files import write_text
-from heat_sim.specs import dump_mapping, load_problem
+from heat_sim.specs import ArchitectureSpec, ConstraintSet, dump_mapping, dump_problem, load_constraints, load_problem
+
+OPTIMAL = "optimal"
 
 
 def map_command(
     arch: ArchFile,
     problem: ProblemFile,
     ert: ErtFile = None,
-    objective: Annotated[ObjectiveName, typer.Option(help="What to minimise.")] = "edp",
-    budget: Annotated[int, typer.Option(min=1, help="Spatial choices to open at the most.")] = DEFAULT_BUDGET,
+    constraints: Annotated[
+        list[Path] | None,
+        typer.Option(help="Timeloop constraint or mapper file, on top of the architecture's own; may be repeated."),
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="edp, energy, cycles, ed2p, weighted:PJ_PER_CYCLE, or a front: pareto, hull.",
+                     show_default="edp, or what a mapper file says"),
+    ] = None,  # fmt: skip
+    search: Annotated[
+        str, typer.Option(help=f"{OPTIMAL}, or one to compare it with: {', '.join(SEARCHES)}.")
+    ] = OPTIMAL,
+    padded: Annotated[
+        bool, typer.Option("--padded", help="Allow extents to be rounded up, so that primes can fill a mesh.")
+    ] = False,
+    both_axes: Annotated[
+        bool, typer.Option("--both-axes", help="Allow a rank variable along x and y of one mesh.")
+    ] = False,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the search at the most.", show_default="some seconds")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random searches.")] = 0,
+    cached: Annotated[bool, typer.Option("--cache", help="Look the result up in the mapping cache, and keep it.")] = False,
     save_mapping: Annotated[
         Path | None, typer.Option(metavar="M.yaml", help="Write the mapping as a file that evaluate reads.")
     ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Find the best mapping of a matmul or any contraction of two tensors.
+    """Find the best mapping of an einsum, and say whether it is proven to be the best.
 
-    Says whether the mapping is proven to be the best of all perfect-factor mappings, and the bound.
+    The space is every perfect factorisation over levels and meshes, every loop order, every keep and bypass choice that
+    the constraints allow. Contractions of two tensors take a blink; convolutions and others take the general search.
 
-    Example: heat-sim map --arch arch_specs/simba_l --problem mappings/simba_l/bert_ffn/problem.yaml
+    Example: heat-sim map --arch simba_l --problem mappings/simba_l/bert_ffn/problem.yaml
     """
     spec = read_architecture(arch, ert)
     einsum = load_problem(problem)
-    result = map_einsum(einsum, spec.architecture, objective=objective, constraints=spec.constraints, budget=budget)
-    if save_mapping is not None:
-        write_text(save_mapping, dump_mapping(result.best.mapping, einsum=einsum, spec=spec))
+    demands = load_constraints(constraints, spec=spec) if constraints else ConstraintSet(constraints=spec.constraints)
+    if demands.ignored:
+        err.print(f"not needed by this search: {', '.join(demands.ignored)}", style="yellow", markup=False)
+    goal = parse_objective(objective or demands.objective or "edp")
+    if search == OPTIMAL:
+        cache = MappingCache() if cached else None
+        result = map_einsum(
+            einsum, spec.architecture, objective=goal, constraints=demands.constraints, both_axes=both_axes,
+            min_parallelism=demands.min_parallelism, padded=padded, budget=budget, cache=cache,
+        )  # fmt: skip
+    else:
+        _check_baseline(search, padded=padded)
+        space = map_space(
+            einsum, spec.architecture, constraints=demands.constraints, both_axes=both_axes,
+            min_parallelism=demands.min_parallelism,
+        )  # fmt: skip
+        limit = {} if budget is None else {"budget": budget}
+        result = SEARCHES[search](space, objective=goal, rng=np.random.default_rng(seed), **limit)
+    best = trimmed(result.best, einsum)
+    written = None if save_mapping is None else _save(save_mapping, result, best, einsum=einsum, spec=spec)
     if json is not None:
-        write_json(result.to_json(), json)
+        write_json({"search": search, **result.to_json(), **_padding(result, best)}, json)
     if json != "-":
-        out.print(str(result.best.mapping), markup=False)
-        out.print()
-        out.print(str(result.best.report), markup=False)
-        proof = (
-            "proven optimal" if result.optimal else f"within {result.value / result.lower_bound - 1:.2%} of the bound"
-        )
-        out.print(
-            f"\n{objective} {result.value:.6g}: {proof}; {result.solved} spatial choices opened, "
-            f"{result.pruned} set aside by their bounds, {result.seconds:.2f} s"
-        )
-        if save_mapping is not None:
-            out.print(f"mapping written to {save_mapping}", markup=False)
+        _print(result, best, search=search)
+        if written is not None:
+            out.print(f"mapping written to {written}", markup=False)
+
+
+def _check_baseline(search: str, *, padded: bool) -> None:
+    if search not in SEARCHES:
+        raise SpecError(describe("--search", "no such search", got=search, expected=f"{OPTIMAL}, {', '.join(SEARCHES)}",
+                                 remedy="Correct the name."))  # fmt: skip
+    if padded:
+        raise SpecError(describe("--padded", "the searches to compare with take perfect bounds only", got=search,
+                                 expected=OPTIMAL, remedy="Leave it out."))  # fmt: skip
+
+
+def _padding(result: MappingResult, best: MappedEinsum) -> dict[str, object]:
+    """Return what padding was chosen and what is left of the cost without it; nothing if there is none."""
+    if best is result.best:
+        return {}
+    return {
+        "padded_extents": dict(result.best.einsum.extents),
+        "trimmed": {"energy_pJ": best.energy_pj, "cycles": best.cycles, "edp_pJ_cycles": best.edp_pj_cycles},
+    }
+
+
+def _save(
+    path: Path, result: MappingResult, best: MappedEinsum, *, einsum: Einsum, spec: ArchitectureSpec
+) -> str:  # fmt: skip
+    """Write the mapping; v0.4 has no imperfect factors, so a padded one gets its padded problem beside it."""
+    if best is result.best or spec.version == "0.3":
+        write_text(path, dump_mapping(best.mapping, einsum=einsum, spec=spec))
+        return str(path)
+    beside = path.with_suffix(".problem.yaml")
+    write_text(path, dump_mapping(result.best.mapping, einsum=result.best.einsum, spec=spec))
+    write_text(beside, dump_problem(result.best.einsum, version=spec.version))
+    return f"{path}, for the padded problem in {beside}"
+
+
+def _print(result: MappingResult, best: MappedEinsum, *, search: str) -> None:
+    out.print(str(best.mapping), markup=False)
+    out.print()
+    out.print(str(best.report), markup=False)
+    if best is not result.best:
+        extents = ", ".join(f"{var}={extent}" for var, extent in result.best.einsum.extents)
+        out.print(f"\npadded to {extents}; the loops are cut short where there is no work", markup=False)
+    if result.optimal:
+        proof = "proven optimal"
+    elif search == OPTIMAL and result.lower_bound > 0:
+        proof = f"within {result.value / result.lower_bound - 1:.2%} of the bound"
+    else:
+        proof = "no proof"
+    out.print(
+        f"\n{result.objective.name} {result.value:.6g}: {proof}; {result.space_size:.3g} mappings in the space, "
+        f"{result.costed} costed, {result.pruned} branches set aside by bounds, {result.seconds:.3f} s"
+    )
+    if result.objective.is_front:
+        out.print("\n     cycles    energy (uJ)", markup=False)
+        for each in result.front:
+            out.print(f"{each.cycles:>11,} {each.energy_pj / 1e6:>14,.4f}", markup=False)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Einsum
+from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.edp import lower_left_hull, sum_vertices
-from heat_sim.mapper.result import MappedEinsum, MappingResult
-from heat_sim.mapper.roles import matmul_extents, role_einsum
-from heat_sim.mapper.search import DEFAULT_BUDGET, map_einsum, pareto_front
-from heat_sim.mapper.spatial import Bounds
+from heat_sim.mapper.result import MappedEinsum, MappingResult, pareto_front
+from heat_sim.mapper.roles import Bounds, matmul_extents, role_einsum
+from heat_sim.mapper.search import map_einsum
 from heat_sim.mapping import LevelConstraints
 from heat_sim.tensorize.contraction import Contraction, ContractionTree, contract, contraction_trees
 
@@ -23,21 +23,24 @@ class Machine:
     Attributes:
         architecture: The hardware; its constraints name the tensors Inputs, Weights and Outputs.
         constraints: Demands per level.
-        budget: Spatial choices opened per einsum.
+        budget: Steps of the search per einsum at the most; None is some seconds.
+        cache: Where mappings are looked up and kept, beyond this run.
         results: Mapping results by extents (batch, m, n, k).
     """
 
     architecture: Architecture
     constraints: AbstractMapping[str, LevelConstraints]
-    budget: int = DEFAULT_BUDGET
+    budget: int | None = None
+    cache: MappingCache | None = None
     results: dict[Bounds, MappingResult] = field(default_factory=dict)
 
     def map(self, extents: Bounds) -> MappingResult:
-        """Return the mapping of the batched matmul with these extents, searched once."""
+        """Return the mappings of the batched matmul with these extents on the hull of (energy, cycles), searched once."""
         if extents not in self.results:
             self.results[extents] = map_einsum(
-                role_einsum(extents), self.architecture, constraints=self.constraints, budget=self.budget
-            )
+                role_einsum(extents), self.architecture, objective="hull", constraints=self.constraints,
+                budget=self.budget, cache=self.cache,
+            )  # fmt: skip
         return self.results[extents]
 
 
@@ -108,7 +111,7 @@ def _options(tree: ContractionTree, contraction: Contraction, machine: Machine, 
     for step in contraction.online.einsums:
         fronts.append((step, machine.map(matmul_extents(step, inputs=live)).front))
         live = step.output.name
-    points = [[(m.report.energy_pj, float(m.report.cycles)) for m in front] for _, front in fronts]
+    points = [[(m.energy_pj, float(m.cycles)) for m in front] for _, front in fronts]
     stored_words = sum(words for _, words in contraction.stored)
     return [
         _combine(tree, [(step, front[i]) for (step, front), i in zip(fronts, vertex.chosen, strict=True)], stored_words)
@@ -120,8 +123,8 @@ def _combine(tree: ContractionTree | None, chosen: list[tuple[Einsum, MappedEins
     return LayerOption(
         tree=tree,
         steps=tuple(MappedStep(einsum=einsum, mapped=mapped) for einsum, mapped in chosen),
-        energy_pj=sum(mapped.report.energy_pj for _, mapped in chosen),
-        cycles=sum(mapped.report.cycles for _, mapped in chosen),
+        energy_pj=sum(mapped.energy_pj for _, mapped in chosen),
+        cycles=sum(mapped.cycles for _, mapped in chosen),
         stored_words=stored_words,
     )
 
@@ -132,5 +135,5 @@ def activation_options(einsum: Einsum, machine: Machine) -> tuple[LayerOption, .
         mapped for tensor in einsum.inputs for mapped in machine.map(matmul_extents(einsum, inputs=tensor.name)).front
     ]
     front = pareto_front(mapped)
-    vertices = lower_left_hull([(m.report.energy_pj, float(m.report.cycles)) for m in front])
+    vertices = lower_left_hull([(m.energy_pj, float(m.cycles)) for m in front])
     return tuple(_combine(None, [(einsum, front[i])], 0) for i in vertices)

@@ -78,25 +78,10 @@ def as_matmul(einsum: Einsum) -> Matmul:
     return Matmul(einsum=einsum, members=tuple(tuple(group) for group in members))
 
 
-def split_bounds(bounds: Sequence[int], extents: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return, per merged bound, one bound for each member of its class.
-
-    Bounds of a merged rank variable multiply to the product of its members' extents. Each takes from
-    the members, first come first served, what its prime factors still find there, so that the bounds
-    of every member multiply to its extent.
-
-    >>> split_bounds([4, 3, 2], [8, 3])
-    [(4, 1), (1, 3), (2, 1)]
-    """
-    left = list(extents)
-    result: list[tuple[int, ...]] = []
-    for bound in bounds:
-        parts: list[int] = []
-        for place, extent in enumerate(left):
-            part = math.gcd(bound, extent)
-            parts.append(part)
-            bound //= part
-            left[place] //= part
-        assert bound == 1, "bounds of a class multiply to its extent"
-        result.append(tuple(parts))
-    return result
+def is_matmul(einsum: Einsum) -> bool:
+    """Return whether the einsum is a pairwise contraction that `as_matmul` takes."""
+    try:
+        as_matmul(einsum)
+    except HeatError:
+        return False
+    return True

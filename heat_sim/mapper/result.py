@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from heat_sim.architecture import Architecture
+from heat_sim.einsum import Einsum
+from heat_sim.mapper.objective import Objective
+from heat_sim.mapper.space import MapSpace
+from heat_sim.mapper.space_size import space_size
 from heat_sim.mapping import Mapping
-from heat_sim.model import Report
+from heat_sim.model import Report, evaluate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappedEinsum:
-    """One mapping and what the model says of it.
+    """One mapping and what it costs, without link transfers.
 
     Attributes:
+        einsum: The workload.
+        architecture: The hardware.
         mapping: The loop nest.
-        report: The model's report of it.
+        energy_pj: By the model.
+        cycles: By the model.
     """
 
+    einsum: Einsum
+    architecture: Architecture
     mapping: Mapping
-    report: Report
+    energy_pj: float
+    cycles: int
+
+    @property
+    def edp_pj_cycles(self) -> float:
+        """Energy-delay product."""
+        return self.energy_pj * self.cycles
+
+    @property
+    def report(self) -> Report:
+        """The model's report of the mapping, made anew each time."""
+        return evaluate(self.einsum, self.architecture, self.mapping, link_transfers=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,42 +49,65 @@ class MappingResult:
     """The outcome of a search.
 
     Attributes:
-        best: The mapping with the least objective that was found.
-        front: Mappings that are Pareto-optimal in (energy, cycles) among those costed, fewest cycles first.
-        value: The objective of `best`.
-        lower_bound: No perfect-factor mapping has a smaller objective.
-        costed: Complete mappings evaluated by the model.
-        solved: Spatial choices whose best temporal loops were found.
-        pruned: Spatial choices set aside by their bounds.
+        objective: What was minimised.
+        best: The mapping with the least objective that was found; of a front, the one with the least EDP.
+        front: Mappings that no other one beats in energy and cycles among those costed, fewest cycles first. The
+            whole front if that was the objective and the search is `optimal`.
+        lower_bound: No mapping of the space has a smaller objective (of a front: a smaller EDP).
+        ran_through: Whether the search set nothing aside but by its bounds.
+        costed: Complete mappings costed.
+        pruned: Choices (of what is kept, what is spread over the meshes, and of tiles) set aside by a bound.
         seconds: Wall time.
+        space: What was searched.
     """
 
+    objective: Objective
     best: MappedEinsum
     front: tuple[MappedEinsum, ...]
-    value: float
     lower_bound: float
+    ran_through: bool
     costed: int
-    solved: int
     pruned: int
     seconds: float
+    space: MapSpace
+
+    @property
+    def value(self) -> float:
+        """The objective of `best`."""
+        return self.objective.value(self.best.energy_pj, self.best.cycles)
 
     @property
     def optimal(self) -> bool:
-        """Whether the lower bound proves that nothing in the space is better."""
-        return self.value <= self.lower_bound * (1 + 1e-9)
+        """Whether it is proven that nothing in the space is better (that the front is the whole front)."""
+        return self.ran_through or (not self.objective.is_front and self.value <= self.lower_bound * (1 + 1e-12))
+
+    @property
+    def space_size(self) -> int:
+        """How many mappings the space holds, fitting or not."""
+        return space_size(self.space)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values: the report's totals and how the search went."""
-        report = self.best.report
+        """Return plain values: the cost of the best mapping and how the search went."""
         return {
-            "energy_pJ": report.energy_pj,
-            "cycles": report.cycles,
-            "edp_pJ_cycles": report.edp_pj_cycles,
+            "objective": self.objective.name,
+            "energy_pJ": self.best.energy_pj,
+            "cycles": self.best.cycles,
+            "edp_pJ_cycles": self.best.edp_pj_cycles,
             "optimal": self.optimal,
             "lower_bound": self.lower_bound,
+            "space_size": self.space_size,
             "pruned": self.pruned,
-            "solved": self.solved,
             "costed": self.costed,
             "seconds": self.seconds,
+            "front": [{"energy_pJ": m.energy_pj, "cycles": m.cycles} for m in self.front],
             "mapping": str(self.best.mapping),
         }
+
+
+def pareto_front(mapped: Sequence[MappedEinsum]) -> tuple[MappedEinsum, ...]:
+    """Return the mappings that no other one beats in energy and cycles, fewest cycles first."""
+    front: list[MappedEinsum] = []
+    for candidate in sorted(mapped, key=lambda m: (m.cycles, m.energy_pj)):
+        if not front or candidate.energy_pj < front[-1].energy_pj:
+            front.append(candidate)
+    return tuple(front)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from heat_sim.einsum import Einsum, parse_einsum
 from heat_sim.mapper.matmul import as_matmul
-from heat_sim.mapper.spatial import Bounds
+
+Bounds = tuple[int, int, int, int]
+"""One number per class (batch, m, n, k)."""
 
 
 def matmul_extents(einsum: Einsum, *, inputs: str) -> Bounds:

@@ -7,6 +7,7 @@ from heat_sim.specs.architecture_spec import (
     spec_from_architecture,
 )
 from heat_sim.specs.architecture_writer import dump_architecture, dump_ert
+from heat_sim.specs.constraint_file import ConstraintSet, load_constraints, parse_constraints
 from heat_sim.specs.constraints import Branch
 from heat_sim.specs.draft import ComponentSpec
 from heat_sim.specs.mapping_file import load_mapping, parse_mapping
@@ -18,15 +19,18 @@ __all__ = [
     "ArchitectureSpec",
     "Branch",
     "ComponentSpec",
+    "ConstraintSet",
     "dump_architecture",
     "dump_ert",
     "dump_mapping",
     "dump_problem",
     "file_form",
     "load_architecture",
+    "load_constraints",
     "load_mapping",
     "load_problem",
     "parse_architecture",
+    "parse_constraints",
     "parse_mapping",
     "parse_problem",
     "spec_from_architecture",

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from heat_sim.mapping import LevelConstraints, Limit
 from heat_sim.specs.cursor import Cursor
-from heat_sim.specs.directives import DataspaceDirective, LoopDirective
+from heat_sim.specs.directives import DataspaceDirective, LoopDirective, Version
 from heat_sim.specs.targets import Directive, Targets, read_directive
 
 _T = TypeVar("_T")
@@ -73,16 +73,27 @@ def add_constraint_section(found: dict[str, LevelConstraints], section: Cursor, 
     >>> found["RF"].bypass
     frozenset({'A'})
     """
+    for item in constraint_list(section, version=targets.version):
+        if (directive := read_directive(item, targets)) is not None:
+            add_directive(found, directive)
+
+
+def constraint_list(section: Cursor, *, version: Version) -> tuple[Cursor, ...]:
+    """Return the directives of a section of constraints: a list, or a table that holds one as ``targets``.
+
+    >>> from heat_sim.specs.cursor import open_spec_text
+    >>> _, sections = open_spec_text("constraints: {version: 0.4, targets: [{target: RF}]}", source="demo")
+    >>> [item.name for item in constraint_list(sections["constraints"], version="0.4")]
+    ['constraints.targets[0]']
+    """
     if section.node.kind == "table":
         keys = section.table(("version", "targets"), required=("targets",))
         if "version" in keys:
-            keys["version"].version(targets.version)
+            keys["version"].version(version)
         if "targets" not in keys:
-            return
+            return ()
         section = keys["targets"]
-    for item in section.items():
-        if (directive := read_directive(item, targets)) is not None:
-            add_directive(found, directive)
+    return section.items()
 
 
 def separate_branches(found: dict[str, LevelConstraints], branches: tuple[Branch, ...], at: Cursor) -> None:

@@ -195,7 +195,7 @@ class Cursor:
 
 
 SECTIONS = ("architecture", "variables", "problem", "mapping", "constraints", "ERT", "ERT_summary", "ART",
-            "ART_summary", "mapper", "components", "compound_components")  # fmt: skip
+            "ART_summary", "mapper", "mapspace", "components", "compound_components")  # fmt: skip
 """Top-level keys a spec may have, and every key with "constraints" in it; each loader reads its own."""
 
 Paths = str | Path | Sequence[str | Path]

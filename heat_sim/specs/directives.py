@@ -56,8 +56,10 @@ class LoopDirective:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it asks for no loop: every factor is written as 1."""
-        return all(factor == Factor(1) for factor in self.factors.values())
+        """Whether it asks for no loop: every factor is written as 1, and 1 meets every limit."""
+        return all(factor == Factor(1) for factor in self.factors.values()) and all(
+            least <= 1 for least, _ in self.limits.values()
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,8 +54,13 @@ class Directive:
     dataspaces: DataspaceDirective | None = None
 
 
-def read_directive(item: Cursor, targets: Targets) -> Directive | None:
+def read_directive(item: Cursor, targets: Targets, *, other_types: tuple[str, ...] = ()) -> Directive | None:
     """Return what one entry of a list of directives says; None if nothing, or with a problem recorded.
+
+    Args:
+        item: The entry.
+        targets: What it may name.
+        other_types: Types that the caller reads itself, for messages.
 
     >>> from heat_sim.specs.cursor import open_spec_text
     >>> _, sections = open_spec_text("mapping: [{target: RF, type: dataspace, keep: [A]}]", source="demo")
@@ -66,7 +71,7 @@ def read_directive(item: Cursor, targets: Targets) -> Directive | None:
     kind, target = item.peek("type"), item.peek("target")
     at = item.renamed(f"{item.name} {kind} at {target}" if kind and target else item.name)
     holding = DATASPACE_TYPES[targets.version]
-    types = ("temporal", "spatial", *holding)
+    types = ("temporal", "spatial", *holding, *other_types)
     if kind and kind not in types:
         at.refuse("unknown type of directive", got=kind, expected=f"one of {', '.join(types)}",
                   remedy=f"Correct it; the architecture is version {targets.version}.{suggest(kind, types)}",

@@ -161,7 +161,7 @@ def test_the_teaching_designs_do_what_they_are_called() -> None:
 def test_a_matmul_can_be_mapped(design: str) -> None:
     spec = load(design)
     einsum = parse_einsum("Outputs[m,n] = Inputs[m,k] * Weights[k,n]", extents=dict(m=64, n=64, k=64))
-    result = map_einsum(einsum, spec.architecture, constraints=spec.constraints, budget=4)
+    result = map_einsum(einsum, spec.architecture, constraints=spec.constraints)
     best = evaluate(einsum, spec.architecture, result.best.mapping)
     assert best.energy_pj * best.cycles == pytest.approx(result.value)
     assert result.value >= result.lower_bound > 0
