@@ -32,9 +32,11 @@ def map_command(
     ] = None,
     objective: Annotated[
         str | None,
-        typer.Option(help="edp, energy, cycles, ed2p, weighted:PJ_PER_CYCLE, or a front: pareto, hull.",
-                     show_default="edp, or what a mapper file says"),
-    ] = None,  # fmt: skip
+        typer.Option(
+            help="edp, energy, cycles, ed2p, weighted:PJ_PER_CYCLE, or a front: pareto, hull.",
+            show_default="edp, or what a mapper file says",
+        ),
+    ] = None,
     search: Annotated[
         str, typer.Option(help=f"{OPTIMAL}, or one to compare it with: {', '.join(SEARCHES)}.")
     ] = OPTIMAL,
@@ -48,7 +50,9 @@ def map_command(
         int | None, typer.Option(min=1, help="Steps of the search at the most.", show_default="some seconds")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random searches.")] = 0,
-    cached: Annotated[bool, typer.Option("--cache", help="Look the result up in the mapping cache, and keep it.")] = False,
+    cached: Annotated[
+        bool, typer.Option("--cache", help="Look the result up in the mapping cache, and keep it there.")
+    ] = False,
     save_mapping: Annotated[
         Path | None, typer.Option(metavar="M.yaml", help="Write the mapping as a file that evaluate reads.")
     ] = None,

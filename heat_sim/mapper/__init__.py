@@ -7,5 +7,12 @@ from heat_sim.mapper.result import MappedEinsum, MappingResult
 from heat_sim.mapper.search import map_einsum
 
 __all__ = [
-    "OBJECTIVES", "MappedEinsum", "MappingCache", "MappingResult", "Objective", "map_einsum", "parse_objective", "trimmed",
-]  # fmt: skip
+    "OBJECTIVES",
+    "MappedEinsum",
+    "MappingCache",
+    "MappingResult",
+    "Objective",
+    "map_einsum",
+    "parse_objective",
+    "trimmed",
+]

@@ -91,8 +91,7 @@ def per_r(p: Problem, t: int, parent: int, child: int, spatial_above: Ints) -> t
 
 @njit(cache=True, error_model="numpy")
 def least_crossing_pj(
-    p: Problem, child: int, keep: int, slope_pj: Floats, turns: Floats, run: Ints, least_tile: Ints, most_tile: Ints,
-    divisor: Ints, divisors: Ints,
+    p: Problem, child: int, keep: int, slope_pj: Floats, turns: Floats, run: Ints, least_tile: Ints, most_tile: Ints
 ) -> float:  # fmt: skip
     """Return a bound of the energy that passes into a level, over all tiles that fit it; infinity if none does.
 
@@ -107,8 +106,6 @@ def least_crossing_pj(
         run: (3,) by how much a run further out can make that less.
         least_tile: (4,) the tile runs at least so far.
         most_tile: (4,) and at most so far.
-        divisor: (4, D) divisors of the extents, ascending.
-        divisors: (4,) how many.
     """
     room = p.usable[child]
     if tile_words(keep, least_tile) > room:
@@ -132,8 +129,8 @@ def least_crossing_pj(
         keeps_owner = (keep >> owner) & 1
         per_a = ((keep >> t2) & 1) * least_tile[own]
         per_b = ((keep >> t1) & 1) * least_tile[own]
-        for i in range(divisors[a]):
-            side_a = divisor[a, i]
+        for i in range(p.divisors[a]):
+            side_a = p.divisor[a, i]
             if side_a < least_tile[a]:
                 continue
             if side_a > most_tile[a]:
@@ -145,8 +142,8 @@ def least_crossing_pj(
             side_b = most_tile[b]
             if weight * side_b > left:
                 limit = left // weight
-                place = np.searchsorted(divisor[b, : divisors[b]], limit, side="right")
-                side_b = max(divisor[b, place - 1], least_tile[b])
+                place = np.searchsorted(p.divisor[b, : p.divisors[b]], limit, side="right")
+                side_b = max(p.divisor[b, place - 1], least_tile[b])
             best = min(best, cost + cost1 / side_a + cost2 / side_b)
             if cost1 == 0.0:
                 break  # a longer side only takes room
@@ -178,4 +175,3 @@ def served_words(p: Problem, keep: Ints, above: Ints, ops: int) -> tuple[Floats,
         else:
             reads[keeper] += asked
     return reads, writes
-

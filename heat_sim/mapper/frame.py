@@ -17,8 +17,8 @@ from heat_sim.mapper.boundary import (
     least_crossing_pj,
     partition,
     per_r,
-    serving_pj,
     served_words,
+    serving_pj,
     whole,
 )
 from heat_sim.mapper.matmul_problem import Problem
@@ -71,15 +71,13 @@ class Frame(NamedTuple):
 
 
 @njit(cache=True, error_model="numpy")
-def frame_of(p: Problem, keep: Ints, spatial: Ints, divisor: Ints, divisors: Ints) -> Frame:
+def frame_of(p: Problem, keep: Ints, spatial: Ints) -> Frame:
     """Return the frame of a structure.
 
     Args:
         p: The problem.
         keep: (L,) masks; every tensor is kept somewhere.
         spatial: (L, 4) bounds over the children; their products divide the extents.
-        divisor: (4, D) divisors of the extents, ascending.
-        divisors: (4,) how many.
     """
     levels = len(keep)
     ops = p.extent[0] * p.extent[1] * p.extent[2] * p.extent[3]
@@ -117,7 +115,7 @@ def frame_of(p: Problem, keep: Ints, spatial: Ints, divisor: Ints, divisors: Int
         for c in range(4):
             most_tile[c] = p.extent[c] // above[level, c]
         rest_pj[level] = rest_pj[level + 1] - first_pj[level] + least_crossing_pj(
-            p, level, keep[level], slope_pj[level], one_turn, no_run, inside[level], most_tile, divisor, divisors
+            p, level, keep[level], slope_pj[level], one_turn, no_run, inside[level], most_tile
         )  # fmt: skip
     where, kind = np.zeros(3 * levels, np.int64), np.zeros(3 * levels, np.int64)
     limits = 0
@@ -150,7 +148,7 @@ def frame_of(p: Problem, keep: Ints, spatial: Ints, divisor: Ints, divisors: Int
                 for c in range(4):
                     most_tile[c] = p.extent[c] // above[child, c]
                 rest_stall[child, j] = rest_stall[child + 1, j] - first_stall[child, j] + least_crossing_pj(
-                    p, child, keep[child], stall[child, j], one_turn, no_run, inside[child], most_tile, divisor, divisors
+                    p, child, keep[child], stall[child, j], one_turn, no_run, inside[child], most_tile
                 )  # fmt: skip
             least_cycles = max(least_cycles, rest_stall[0, j] * (1 - 1e-12))
     return Frame(
@@ -197,7 +195,7 @@ def turns_of(p: Problem, f: Frame, child: int, t: int, tile: Ints) -> int:
 
 @njit(cache=True, error_model="numpy")
 def rest_of_label(
-    p: Problem, f: Frame, level: int, extent: Ints, run_class: int, run: int, divisor: Ints, divisors: Ints,
+    p: Problem, f: Frame, level: int, extent: Ints, run_class: int, run: int,
     most_tile: Ints, turns: Floats, runs: Ints, stalls: Floats,
 ) -> float:  # fmt: skip
     """Return a bound of what is spent inside the boundary at the level when the classes run so far inside it.
@@ -209,8 +207,6 @@ def rest_of_label(
         extent: (4,) how far the classes run at and inside the level.
         run_class: Class of the run that ends at the boundary.
         run: Its length.
-        divisor: (4, D) divisors of the extents, ascending.
-        divisors: (4,) how many.
         most_tile: (4,) is overwritten; likewise the next two.
         turns: (3,).
         runs: (3,).
@@ -228,10 +224,10 @@ def rest_of_label(
         for c in range(4):
             most_tile[c] = extent[c] // (f.above[child, c] // f.above[level, c])
         rest += least_crossing_pj(
-            p, child, f.keep[child], f.slope_pj[child], turns, runs, f.inside[child], most_tile, divisor, divisors
+            p, child, f.keep[child], f.slope_pj[child], turns, runs, f.inside[child], most_tile
         ) - f.first_pj[child]  # fmt: skip
         for j in range(len(stalls)):
             stalls[j] += least_crossing_pj(
-                p, child, f.keep[child], f.stall[child, j], turns, runs, f.inside[child], most_tile, divisor, divisors
+                p, child, f.keep[child], f.stall[child, j], turns, runs, f.inside[child], most_tile
             ) - f.first_stall[child, j]  # fmt: skip
     return rest

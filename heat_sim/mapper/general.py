@@ -1,8 +1,8 @@
 """The exact mapping search for any einsum: branch and bound from the outermost level inwards.
 
 A node of the search tree decides the loops outside a level, and what the level keeps. Then the words that move between
-all levels at and outside it are known, and so are their energy and the cycles they take at least; the rest is bounded by
-a table (`general_bounds`). The node with the least bound is always the next to be looked at, so when the budget ends
+all levels at and outside it are known, and so are their energy and the cycles they take at least; the rest is bounded
+by a table (`general_bounds`). The node with the least bound is always the next to be looked at, so when the budget ends
 the bounds of the nodes left over bound the whole space.
 """
 
@@ -22,7 +22,7 @@ from heat_sim.mapper.general_bounds import SLACK, Table, fitting_choices, tabula
 from heat_sim.mapper.general_expand import expand
 from heat_sim.mapper.general_judge import Found, Goal, judge, record
 from heat_sim.mapper.general_problem import Floats, Ints, Layout, Problem, lower_space, nothing_fits
-from heat_sim.mapper.general_words import KEEP, MESH, ORDER, TILE
+from heat_sim.mapper.general_words import KEEP, TILE
 from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapper.result import MappedEinsum, MappingResult
 from heat_sim.mapper.space import MapSpace
@@ -181,15 +181,12 @@ def _roots(search: _Search, goal: Goal) -> _Block:
     count = fitting_choices(problem, 0, problem.extents, fits)
     nodes = np.zeros((count, len(problem.capacity), 4), dtype=np.int64)
     nodes[:, 0, TILE], nodes[:, 0, KEEP] = problem.radix[:, 1].prod() - 1, fits[:count]
-    leakage = float(problem.hardware[:, 4].sum())
-    bounds = [
-        judge(
-            problem, search.table, goal, search.found, 0, problem.step[0, 0, choice], 0, 1, problem.compute_energy_pj,
-            leakage, 0.0,
-        )
-        for choice in fits[:count]
-    ]  # fmt: skip
-    return _sorted(_Block(level=0, nodes=nodes, bounds=np.array(bounds, dtype=np.float64)))
+    bounds = np.zeros(count)
+    judge(
+        problem, search.table, goal, search.found, 0, problem.step[0, 0, fits[:count]], 0, 1,
+        np.full(count, problem.compute_energy_pj), float(problem.hardware[:, 4].sum()), np.zeros(count), bounds,
+    )  # fmt: skip
+    return _sorted(_Block(level=0, nodes=nodes, bounds=bounds))
 
 
 def _sorted(block: _Block) -> _Block:
@@ -240,7 +237,8 @@ def _expanded(search: _Search, goal: Goal, level: int, node: Ints, budget: int) 
         search.problem, search.table, goal, search.found, level, node, budget, search.prices
     )
     if level == len(search.problem.capacity) - 1:
-        finished = all([_cost_with_networks(search, goal, nest) for nest in nodes]) and finished
+        for nest in nodes:
+            finished = _cost_with_networks(search, goal, nest) and finished
         nodes, bounds = nodes[:0], bounds[:0]
     return _sorted(_Block(level=level + 1, nodes=nodes, bounds=bounds)), finished
 
@@ -249,9 +247,7 @@ def _cost_with_networks(search: _Search, goal: Goal, nest: Ints) -> bool:
     """Cost a complete nest by `evaluate`, because networks cost energy that the bounds leave out."""
     search.found.tally[3] += 1
     try:
-        report = evaluate(
-            search.space.einsum, search.space.architecture, _mapping(search, nest), link_transfers=False
-        )
+        report = evaluate(search.space.einsum, search.space.architecture, _mapping(search, nest), link_transfers=False)
     except InfeasibleError:
         return True
     return bool(record(goal, search.found, nest, report.energy_pj, float(report.cycles)))
@@ -295,10 +291,11 @@ def _mapping(search: _Search, nest: Ints) -> Mapping:
     names = [level.name for level in search.space.architecture.levels]
     for level, (_, row, order, keep) in enumerate(nest.tolist()):
         for part, layout in enumerate(search.layouts[level][row]):
+            mesh = problem.mesh[level, row].tolist()
             temporal = [
-                Loop(rank_var=einsum.rank_vars[v], bound=tiles[level][v] // tiles[level + 1][v] // mesh)
+                Loop(rank_var=einsum.rank_vars[v], bound=tiles[level][v] // (tiles[level + 1][v] * mesh[v]))
                 for v in reversed(problem.orders[order].tolist())
-                if v >= 0 and (mesh := int(problem.mesh[level, row, v]))
+                if v >= 0
             ]
             kept = (tensor.name for t, tensor in enumerate(einsum.tensors) if int(problem.keep[level, keep]) >> t & 1)
             mapped.append(

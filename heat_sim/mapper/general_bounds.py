@@ -57,10 +57,10 @@ def tabulate(problem: Problem) -> Table:
         steps = meshes * (loops + 1) * configurations
         steps *= 1 if is_last else tiles * int(problem.counts[level + 1, 2])
         if configurations * spreads * tiles * (loops + 1) <= _MOST_ENTRIES and steps <= _MOST_STEPS:
-            by_innermost = np.full((loops + 1, configurations, spreads, tiles), np.inf)
+            by_innermost = np.full((1 if is_last else loops + 1, configurations, spreads, tiles), np.inf)
             _gather(problem, level, shared, after, by_innermost)
             if level > 0:
-                for place in range(loops + 1):
+                for place in range(len(by_innermost)):
                     _widen(problem, level, place - 1, by_innermost[place])
             after = by_innermost.min(axis=0)
         else:
@@ -217,11 +217,12 @@ def _gather(problem: Problem, level: int, shared: Floats, after: Floats, by_inne
     levels, tensors, loops = len(problem.capacity), len(problem.plain), len(problem.extents)
     is_last = level == levels - 1
     tile, ratio, fits = np.ones(loops, np.int64), np.ones(loops, np.int64), np.zeros(problem.keep.shape[1], np.int64)
-    cost = np.zeros((tensors, level + 2))
-    extra = np.zeros((tensors, level + 2))  # of what the units ask for, beyond what `after` takes it to cost
-    asks_next = level == levels - 2
-    asked = least_asked(problem)
+    # Per tensor and parent: of handing it to the next level, and of what the units ask for beyond what `after` takes.
+    cost, extra = np.zeros((tensors, level + 2)), np.zeros((tensors, level + 2))
     groups = np.ones(tensors, np.int64)
+    energy = np.zeros(1 << tensors)
+    asked = least_asked(problem)
+    still = after[:, :, 0].copy()
     for number in range(1 if is_last else problem.radix[:, 1].prod()):
         for var in range(loops):
             place = number // problem.radix[var, 0] % problem.radix[var, 1]
@@ -229,58 +230,69 @@ def _gather(problem: Problem, level: int, shared: Floats, after: Floats, by_inne
         choices = 1 if is_last else fitting_choices(problem, level + 1, tile, fits)
         if choices == 0:
             continue
+        if after.shape[2] > 1:
+            still[:] = after[:, :, number]
         for row in range(problem.counts[level, 0]):
-            mesh = problem.mesh[level, row]
+            mesh, units = problem.mesh[level, row], problem.units[level, row]
             outer = _number_of(problem, tile, mesh, ratio)
             if outer < 0:
                 continue
             for t in range(tensors):
                 groups[t] = count_groups(problem, t, level, row, tile)
-            for innermost in range(-1, loops):
-                if (is_last and innermost >= 0) or (innermost >= 0 and ratio[innermost] == 1):
+                best = 1.0
+                for parent in range(level, -1, -1):
+                    best *= shared[parent, t]
+                    if level == levels - 2:
+                        sharing = best / shared[level, t] * units / groups[t]
+                        extra[t, parent + 1] = dearer(problem, t, parent, asked[t], sharing, best, shared)
+            for innermost in range(-1, 0 if is_last else loops):
+                if innermost >= 0 and ratio[innermost] == 1:
                     continue
-                if level == 0:
-                    fine = True
-                    for var in range(loops):
-                        fine = fine and allowed_bound(problem, level, innermost, var, ratio[var])
-                    if not fine:
-                        continue
+                if level == 0 and not _whole_allowed(problem, innermost, ratio):
+                    continue
                 for t in range(tensors):
                     words = float(problem.ops) if is_last else least_words(problem, t, tile, mesh, innermost)
-                    for parent in range(-1, level + 1):
-                        cost[t, parent + 1] = _least_energy(
-                            problem, level, t, parent, words, groups[t], problem.units[level, row], shared
-                        )
-                        if asks_next and parent >= 0:
-                            best = 1.0
-                            for outside in range(parent, level):
-                                best *= shared[outside, t]
-                            extra[t, parent + 1] = dearer(
-                                problem, t, parent, asked[t], best * problem.units[level, row] / groups[t],
-                                best * shared[level, t], shared,
-                            )
+                    for parent in range(level + 1):
+                        cost[t, parent + 1] = _least_energy(problem, level, t, parent, words, groups[t], units, shared)
                 for old in range(problem.counts[level, 3]):
-                    for choice in range(choices):
-                        energy, new = 0.0, 0
-                        if is_last:
-                            for t in range(tensors):
-                                parent = problem.parent[level, old, t]
-                                energy += cost[t, parent + 1] if parent >= 0 else np.inf
-                        else:
+                    parents = problem.parent[level, old]
+                    if is_last:
+                        total = 0.0
+                        for t in range(tensors):
+                            total += cost[t, parents[t] + 1] if parents[t] >= 0 else np.inf
+                        energy[0] = total
+                    else:
+                        _sum_choices(cost, extra, parents, energy)
+                    for inner in range(problem.counts[level + 1, 1]):
+                        least = energy[0] if is_last else np.inf
+                        for choice in range(0 if is_last else choices):
                             new = problem.step[level + 1, old, fits[choice]]
-                            for t in range(tensors):
-                                parent = problem.parent[level, old, t]
-                                if problem.keep[level + 1, fits[choice]] >> t & 1:
-                                    energy += cost[t, parent + 1]
-                                else:
-                                    energy += extra[t, parent + 1]
-                        for inner in range(problem.counts[level + 1, 1]):
-                            spread = problem.spread_of[level, row, inner]
-                            total = energy + after[new, inner, number if after.shape[2] > 1 else 0]
-                            place = outer if level > 0 else 0
-                            by_innermost[innermost + 1, old, spread, place] = min(
-                                by_innermost[innermost + 1, old, spread, place], total
-                            )
+                            kept = problem.keep[level + 1, fits[choice]]
+                            least = min(least, energy[kept] + still[new, inner])
+                        spread, place = problem.spread_of[level, row, inner], outer if level > 0 else 0
+                        if least < by_innermost[innermost + 1, old, spread, place]:
+                            by_innermost[innermost + 1, old, spread, place] = least
+
+
+@njit(cache=True, error_model="numpy")
+def _whole_allowed(problem: Problem, innermost: int, ratio: Ints) -> bool:
+    """Return whether the outermost level may have these bounds in time."""
+    for var in range(len(ratio)):  # noqa: SIM110 - numba compiles no generators
+        if not allowed_bound(problem, 0, innermost, var, ratio[var]):
+            return False
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def _sum_choices(cost: Floats, extra: Floats, parents: Ints, energy: Floats) -> None:
+    """Fill in the energy for every set of tensors that the next level keeps, one bit each."""
+    energy[0] = 0.0
+    for t in range(len(parents)):
+        energy[0] += extra[t, parents[t] + 1]
+    for t in range(len(parents)):
+        more = cost[t, parents[t] + 1] - extra[t, parents[t] + 1]
+        for kept in range(1 << t):
+            energy[kept + (1 << t)] = energy[kept] + more
 
 
 @njit(cache=True, error_model="numpy")
@@ -351,8 +363,6 @@ def _least_energy(
     problem: Problem, level: int, t: int, parent: int, words: float, groups: int, units: int, shared: Floats
 ) -> float:
     """Return the least energy of handing so many words to the children of the level, from the parent."""
-    if parent < 0:
-        return 0.0  # the child is the outermost to keep the tensor
     levels, output = len(problem.capacity), len(problem.plain) - 1
     up = words * groups / units
     for between in range(parent, level):
@@ -372,21 +382,17 @@ def _least_energy(
     return energy
 
 
-@njit(cache=True, error_model="numpy")
 def _widen(problem: Problem, level: int, innermost: int, entries: Floats) -> None:
     """Let every tile do what a tile inside it can, if the loops in time that this takes are allowed."""
-    configurations, spreads, tiles = entries.shape
-    for var in range(len(problem.extents)):
-        stride, count = problem.radix[var]
-        for number in range(tiles - 1, -1, -1):
-            place = number // stride % count
-            size = problem.divisors[var, place]
-            stays = allowed_bound(problem, level, innermost, var, 1)
-            for configuration in range(configurations):
-                for spread in range(spreads):
-                    least = entries[configuration, spread, number] if stays else np.inf
-                    for smaller in range(place):
-                        part = problem.divisors[var, smaller]
-                        if size % part == 0 and allowed_bound(problem, level, innermost, var, size // part):
-                            least = min(least, entries[configuration, spread, number - (place - smaller) * stride])
-                    entries[configuration, spread, number] = least
+    for var, (stride, count) in enumerate(problem.radix.tolist()):
+        by_place = entries.reshape(*entries.shape[:2], -1, count, stride)
+        sizes = problem.divisors[var, :count].tolist()
+        # From the largest on, so that what the smaller ones can do by themselves is still there.
+        for place in range(count - 1, -1, -1):
+            inside = [
+                smaller
+                for smaller in range(place + 1)
+                if sizes[place] % sizes[smaller] == 0
+                and allowed_bound.py_func(problem, level, innermost, var, sizes[place] // sizes[smaller])
+            ]
+            by_place[..., place, :] = by_place[..., inside, :].min(axis=-2, initial=np.inf)

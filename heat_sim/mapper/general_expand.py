@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from heat_sim.mapper.general_bounds import Table, dearer, fitting_choices, least_asked
-from heat_sim.mapper.general_judge import Found, Goal, cost_nest, judge, stalled_by
+from heat_sim.mapper.general_judge import Found, Goal, cost_nest, is_beaten, judge, stalled_by
 from heat_sim.mapper.general_problem import Floats, Ints, Problem
 from heat_sim.mapper.general_words import (
     KEEP,
@@ -59,6 +59,7 @@ def expand(
             steps_outside *= state.loop_bound[outer, slot]
     leakage_inside = problem.hardware[level + 1 :, 4].sum()
     asked = least_asked(problem)
+    widest, cheapest = problem.spread[level + 1, : problem.counts[level + 1, 1]].max(), 0.0
     fits, worth = np.zeros(problem.keep.shape[1], np.int64), np.zeros(problem.keep.shape[1])
     places, tile = np.zeros(loops, np.int64), state.tile[level + 1]
     moved, rates = np.zeros((tensors, 5)), np.zeros((levels, 2))
@@ -74,14 +75,19 @@ def expand(
             leak = leakage + leakage_inside * state.instances[level]
             state.instances[level + 1] = state.instances[level] * problem.units[level].max()
             worth[:choices] = 0.0
-            rate_choices(problem, table, goal, found, here, fits[:choices], worth, number, state, moved, rates, leak)
+            cheapest = rate_choices(
+                problem, table, goal, found, here, fits[:choices], worth, number, state, moved, rates, leak
+            )
             choices = drop_worthless(fits, worth, choices)
         for row in range(problem.counts[level, 0] if choices > 0 else 0):
             mesh[level] = problem.mesh[level, row]
+            instances = state.instances[level] * problem.units[level, row]
+            fastest = problem.ops / (instances * widest) + problem.latency
+            if not is_last and is_beaten(goal, found, cheapest, fastest):
+                continue
             subset = lay_loops(problem, level, mesh[level], state)
             if subset < 0:
                 continue
-            instances = state.instances[level] * problem.units[level, row]
             first, end = problem.order_range[level, subset]
             child[level, MESH], child[level, ORDER] = row, first
             if is_last:
@@ -105,7 +111,7 @@ def expand(
                 if level + 2 == levels and parents[t] >= 0:
                     moved[t, 4] = more_asked(problem, table, t, parents[t], level, asked[t], state)
             worth[:choices] = 0.0
-            some = True
+            some = 0.0
             if end > first + 1:
                 for t in range(tensors):
                     if parents[t] >= 0:
@@ -114,7 +120,7 @@ def expand(
                 some = rate_choices(
                     problem, table, goal, found, here, fits[:choices], worth, number, state, moved, rates, leak
                 )
-            for order in range(first, end if some else first):
+            for order in range(first, end if some < np.inf else first):
                 child[level, ORDER] = order
                 lay_order(problem, level, order, mesh[level], state)
                 for t in range(tensors):
@@ -197,8 +203,8 @@ def more_asked(
 def rate_choices(
     problem: Problem, table: Table, goal: Goal, found: Found, here: Place, fits: Ints, worth: Floats, tile: int,
     state: State, moved: Floats, rates: Floats, leakage: float,
-) -> bool:  # fmt: skip
-    """Bound the nodes of all choices of what the next level keeps; return whether one is worth looking at.
+) -> float:  # fmt: skip
+    """Bound the nodes of all choices of what the next level keeps; return the least energy as `judge` does.
 
     Args:
         problem: The space.
@@ -214,30 +220,27 @@ def rate_choices(
         rates: (L, 2) scratch.
         leakage: pJ per cycle, at least.
     """
-    level = here.level + 1
-    some = False
+    level, tensors = here.level + 1, len(moved)
+    parents, keep = problem.parent[here.level, here.configuration], problem.keep[level]
+    energy, stalled = np.full(len(fits), here.energy_pj), np.zeros(len(fits))
+    configurations = np.zeros(len(fits), np.int64)
     for place in range(len(fits)):
-        if worth[place] == np.inf:
-            continue
-        kept = problem.keep[level, fits[place]]
-        energy, stalled = here.energy_pj, 0.0
-        for t in range(len(moved)):
-            energy += moved[t, 0 if kept >> t & 1 else 4]
+        kept = keep[fits[place]]
+        configurations[place] = problem.step[level, here.configuration, fits[place]]
+        for t in range(tensors):
+            energy[place] += moved[t, 0 if kept >> t & 1 else 4]
         if problem.stalls:
             rates[:] = state.rates
-            for t in range(len(moved)):
-                parent = problem.parent[here.level, here.configuration, t]
-                if kept >> t & 1 and parent >= 0:
-                    rates[parent, 0] += moved[t, 1]
-                    rates[parent, 1] += moved[t, 2]
+            for t in range(tensors):
+                if kept >> t & 1 and parents[t] >= 0:
+                    rates[parents[t], 0] += moved[t, 1]
+                    rates[parents[t], 1] += moved[t, 2]
                     rates[level, 1] += moved[t, 3]
-            stalled = stalled_by(problem, rates)
-        worth[place] = judge(
-            problem, table, goal, found, level, problem.step[level, here.configuration, fits[place]], tile,
-            state.instances[level], energy, leakage, stalled,
-        )  # fmt: skip
-        some = some or worth[place] < np.inf
-    return some
+            stalled[place] = stalled_by(problem, rates)
+    return judge(
+        problem, table, goal, found, level, configurations, tile, state.instances[level], energy, leakage, stalled,
+        worth[: len(fits)],
+    )  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy")

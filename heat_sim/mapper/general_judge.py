@@ -59,7 +59,7 @@ def is_beaten(goal: Goal, found: Found, energy_pj: float, cycles: float) -> bool
     if goal.kind != 2:
         return objective_value(goal, energy_pj, cycles) >= found.ceiling[0] * (1 - SLACK)
     faster = np.searchsorted(found.cycles[: found.tally[0]], cycles, side="right")
-    return faster > 0 and energy_pj >= found.energy_pj[faster - 1] * (1 - SLACK)
+    return bool(faster > 0 and energy_pj >= found.energy_pj[faster - 1] * (1 - SLACK))
 
 
 @njit(cache=True, error_model="numpy")
@@ -90,10 +90,10 @@ def record(goal: Goal, found: Found, nest: Ints, energy_pj: float, cycles: float
 
 @njit(cache=True, error_model="numpy")
 def judge(
-    problem: Problem, table: Table, goal: Goal, found: Found, level: int, configuration: int, tile: int,
-    instances: int, energy_pj: float, leakage: float, stalled: float,
+    problem: Problem, table: Table, goal: Goal, found: Found, level: int, configurations: Ints, tile: int,
+    instances: int, energy_pj: Floats, leakage: float, stalled: Floats, worth: Floats,
 ) -> float:  # fmt: skip
-    """Return a bound of the objective, or infinity if nothing in the subtree is worth finding.
+    """Bound the objective of K nodes that keep different tensors at a level.
 
     Args:
         problem: The space.
@@ -101,29 +101,42 @@ def judge(
         goal: The objective.
         found: So far.
         level: The innermost level whose choice of what it keeps is made.
-        configuration: Of that level.
+        configurations: (K,) of that level.
         tile: Of one instance of it.
         instances: Of it, in use.
-        energy_pj: Of all that is decided.
+        energy_pj: (K,) of all that is decided.
         leakage: pJ per cycle of all levels, at least.
-        stalled: Cycles that the bandwidths take for what is decided.
+        stalled: (K,) cycles that the bandwidths take for what is decided.
+        worth: (K,) is filled with the bounds, infinity if not worth looking at; what is infinite stays so.
+
+    Returns:
+        The least energy in pJ of a node that is worth looking at; infinity if none is.
     """
-    least = np.inf
     width, count = table.width[level], problem.counts[level, 1]
-    start = table.base[level] + configuration * count * width + (tile if width > 1 else 0)
-    found.tally[1] += 1
-    for spread in range(count):
-        more = table.entries[start + spread * width]
-        units = instances * problem.spread[level, spread]
-        if more == np.inf or units < problem.least_units:
+    entries, spreads = table.entries, problem.spread[level]
+    base = table.base[level] + (tile if width > 1 else 0)
+    ops, latency, least_units = problem.ops, problem.latency, problem.least_units
+    cheapest = np.inf
+    for node in range(len(worth)):
+        if worth[node] == np.inf:
             continue
-        cycles = max(float(problem.ops // units), np.ceil(stalled))
-        energy = energy_pj + more + leakage * cycles
-        if not is_beaten(goal, found, energy, cycles + problem.latency):
-            least = min(least, objective_value(goal, energy, cycles + problem.latency))
-    if least == np.inf:
-        found.tally[2] += 1
-    return least
+        least = np.inf
+        start = base + configurations[node] * count * width
+        found.tally[1] += 1
+        for spread in range(count):
+            more = entries[start + spread * width]
+            units = instances * spreads[spread]
+            if more == np.inf or units < least_units:
+                continue
+            cycles = max(float(ops // units), np.ceil(stalled[node]))
+            energy = energy_pj[node] + more + leakage * cycles
+            if not is_beaten(goal, found, energy, cycles + latency):
+                least = min(least, objective_value(goal, energy, cycles + latency))
+                cheapest = min(cheapest, energy)
+        if least == np.inf:
+            found.tally[2] += 1
+        worth[node] = least
+    return cheapest
 
 
 @njit(cache=True, error_model="numpy")

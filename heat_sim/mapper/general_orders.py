@@ -13,7 +13,12 @@ Order = tuple[int, ...]
 
 
 def distinct_orders(
-    loops: Sequence[int], *, coefficient: NDArray[np.int64], plain: Sequence[bool], inner: Sequence[int], merge: bool,
+    loops: Sequence[int],
+    *,
+    coefficient: NDArray[np.int64],
+    plain: Sequence[bool],
+    inner: Sequence[int],
+    merge: bool,
     last: bool,
 ) -> list[Order]:
     """Return orders among which is, for every order of the loops, one that moves no more words of any tensor.
@@ -21,9 +26,10 @@ def distinct_orders(
     What matters of the order for a plain tensor is which loops are the innermost run of irrelevant ones. For a sliding
     window a move that advances loop j goes by the vector D_j = shift_j - (sum of the shifts of the loops inside j). The
     first loop with D_j != 0, call it a, fetches the part that is new; any other fetches the whole box, unless D_j is 0
-    or D_a (model section 3.2). Shifts are nonnegative, so D_j is 0 or D_a only if loop j moves the box along every rank
-    that a loop inside it does. Once no loop that is left does so, the order of the rest means nothing to the window, nor
-    does it for the levels further in, where more loops are inside.
+    or D_a (model section 3.2, where a move that is not D_a is always followed by one that is). Shifts are nonnegative,
+    so D_j is 0 or D_a only if loop j moves the box along every rank that a loop inside it does. Once no loop that is
+    left does so, the order of the rest means nothing to the window, nor does it for the levels further in, where more
+    loops are inside.
 
     Args:
         loops: The rank variables with a bound above 1.
@@ -40,8 +46,8 @@ def distinct_orders(
     """
     tensors = range(len(plain))
     ranks = [
-        {var: frozenset(np.flatnonzero(coefficient[t, :, var]).tolist()) for var in loops if coefficient[t, :, var].any()}
-        for t in tensors
+        {var: frozenset(np.flatnonzero(here[:, var]).tolist()) for var in loops if here[:, var].any()}
+        for here in coefficient
     ]
 
     def allowed(left: Order) -> Order:

@@ -166,8 +166,8 @@ def lower_space(space: MapSpace) -> tuple[Problem, list[list[tuple[Layout, ...]]
         radix=np.array([(math.prod(counts[:v]), count) for v, count in enumerate(counts)], dtype=np.int64),
         coefficient=coefficient,
         plain=plain,
-        relevant=ranks.any(axis=1),
-        covers=(ranks[:, :, :, None] <= ranks[:, :, None, :]).all(axis=1),
+        relevant=np.any(ranks, axis=1),
+        covers=np.all(ranks[:, :, :, None] <= ranks[:, :, None, :], axis=1),
         hardware=hardware[places],
         capacity=np.array([capacity[place] for place in places], dtype=np.int64),
         temporal=np.array([[space.temporal_limit(place, var) for var in names] for place in places], dtype=np.int64),
@@ -176,7 +176,7 @@ def lower_space(space: MapSpace) -> tuple[Problem, list[list[tuple[Layout, ...]]
               for var in names] for place in places], dtype=np.int64,
         ),
         counts=_padded(
-            [*([len(each) for each in here] for here in zip(layouts, spreads[:-1], keeps, parents, strict=True)), [0, 1]]
+            [*([len(e) for e in here] for here in zip(layouts, spreads[:-1], keeps, parents, strict=True)), [0, 1]]
         ),
         mesh=_padded(meshes, fill=1),
         parts=_padded(parts, fill=1),
@@ -297,9 +297,7 @@ def _configurations(
     before: list[tuple[int, ...]] = [(-1,) * tensors]
     parents, steps = [], []
     for place, here in enumerate(keeps):
-        made = [
-            [tuple(place if kept >> t & 1 else old[t] for t in range(tensors)) for kept in here] for old in before
-        ]
+        made = [[tuple(place if kept >> t & 1 else old[t] for t in range(tensors)) for kept in here] for old in before]
         after = sorted({each for row in made for each in row})
         numbers = {each: number for number, each in enumerate(after)}
         steps.append([[numbers[each] for each in row] for row in made])

@@ -108,9 +108,7 @@ def settle(problem: Problem, t: int, level: int, row: int, state: State) -> None
 
 
 @njit(cache=True, error_model="numpy")
-def hand_on(
-    problem: Problem, t: int, parent: int, child: int, words: int, state: State, moved: Floats
-) -> None:
+def hand_on(problem: Problem, t: int, parent: int, child: int, words: int, state: State, moved: Floats) -> None:
     """Fill in the energy of handing a tensor from a level to a level further in, and the words that it takes.
 
     Args:
@@ -240,5 +238,3 @@ def least_moving(problem: Problem, t: int, level: int, mesh: Ints, state: State,
         fresh = new_words(problem.coefficient[t], state.tile[level + 1], first, mesh[level, first])
         least = min(least, (steps // run) * (words / covering + (1 - 1 / bound) * fresh))
     return int(np.ceil(least * (1 - SLACK)))
-
-

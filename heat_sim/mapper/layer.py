@@ -35,7 +35,7 @@ class Machine:
     results: dict[Bounds, MappingResult] = field(default_factory=dict)
 
     def map(self, extents: Bounds) -> MappingResult:
-        """Return the mappings of the batched matmul with these extents on the hull of (energy, cycles), searched once."""
+        """Return the hull of (energy, cycles) over all mappings of the batched matmul, searched once."""
         if extents not in self.results:
             self.results[extents] = map_einsum(
                 role_einsum(extents), self.architecture, objective="hull", constraints=self.constraints,

@@ -8,7 +8,6 @@ merged matmul each tensor has exactly one irrelevant class: A has n, B has m, Z 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from heat_sim.einsum import Einsum

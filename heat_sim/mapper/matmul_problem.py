@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heat_sim.mapper.matmul import Matmul
+from heat_sim.mapper.mesh import divisors
 from heat_sim.mapper.space import MapSpace
 
 Ints = NDArray[np.int64]
@@ -40,6 +41,9 @@ class Problem(NamedTuple):
         high: (L, 4) most.
         order: (L, 4) classes that must be the innermost loops in time, innermost first; -1 where free.
         least_units: Compute units that must be used.
+        divisor: (4, D) divisors of the extents, ascending.
+        divisors: (4,) how many.
+        prime: (4, D) the smallest prime factor of each, 1 for 1.
     """
 
     extent: Ints
@@ -57,6 +61,14 @@ class Problem(NamedTuple):
     high: Ints
     order: Ints
     least_units: int
+    divisor: Ints
+    divisors: Ints
+    prime: Ints
+
+    @property
+    def ops(self) -> int:
+        """Multiply-accumulates."""
+        return math.prod(int(extent) for extent in self.extent)
 
 
 def problem_of(space: MapSpace, matmul: Matmul) -> Problem:
@@ -87,6 +99,11 @@ def problem_of(space: MapSpace, matmul: Matmul) -> Problem:
         # Batch loops are irrelevant to no tensor. As the outermost loops they end no stationary run and
         # make every tile smaller, so they are best there.
         high[1:, 0] = 1
+    lists = [divisors(extent) for extent in matmul.extents]
+    divisor, prime = np.ones((2, 4, max(map(len, lists))), dtype=np.int64)
+    for c, values in enumerate(lists):
+        divisor[c, : len(values)] = values
+        prime[c, : len(values)] = [next((d for d in values[1:] if value % d == 0), 1) for value in values]
     return Problem(
         extent=np.array(matmul.extents, dtype=np.int64),
         words=np.array(matmul.words, dtype=np.int64),
@@ -115,6 +132,9 @@ def problem_of(space: MapSpace, matmul: Matmul) -> Problem:
         high=high,
         order=order,
         least_units=math.ceil(space.min_parallelism * space.architecture.peak_ops_per_cycle),
+        divisor=divisor,
+        divisors=np.array([len(values) for values in lists]),
+        prime=prime,
     )
 
 

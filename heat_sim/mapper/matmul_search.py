@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heat_sim.errors import InfeasibleError
-from heat_sim.mapper.edp import lower_left_hull
+from heat_sim.mapper.inside import root_bound
 from heat_sim.mapper.judge import ROUNDING, Judge, is_beaten, judge_of
 from heat_sim.mapper.matmul import as_matmul
 from heat_sim.mapper.matmul_problem import Problem, problem_of
-from heat_sim.mapper.mesh import divisors, mesh_choices
+from heat_sim.mapper.mesh import mesh_choices
 from heat_sim.mapper.nest import build_mapping
 from heat_sim.mapper.objective import Objective
-from heat_sim.mapper.result import MappedEinsum, MappingResult, pareto_front
+from heat_sim.mapper.result import MappedEinsum, MappingResult, front_of
 from heat_sim.mapper.space import MapSpace
-from heat_sim.mapper.structure import collect_structures, root_bound
+from heat_sim.mapper.structure import collect_structures
 from heat_sim.mapper.temporal import best_loops
 from heat_sim.mapping import Mapping
 from heat_sim.model import evaluate
@@ -67,9 +67,7 @@ class _Found:
             einsum=self.space.einsum, architecture=self.space.architecture, mapping=mapping,
             energy_pj=report.energy_pj, cycles=report.cycles,
         )  # fmt: skip
-        self.mapped = list(pareto_front([*self.mapped, candidate]))
-        if self.objective.kind == "hull":
-            self.mapped = [self.mapped[i] for i in lower_left_hull([(m.energy_pj, m.cycles) for m in self.mapped])]
+        self.mapped = list(front_of([*self.mapped, candidate], objective=self.objective))
         self.best = min(self.best, self.objective.value(report.energy_pj, report.cycles))
 
 
@@ -102,24 +100,16 @@ def search_matmul(
     found.best = min((objective.value(m.energy_pj, m.cycles) for m in known), default=math.inf)
     if not all(map(len, choices)):
         raise InfeasibleError("no use of the meshes meets the constraints", level="", need=0, capacity=0)
-    lists = [divisors(extent) for extent in matmul.extents]
-    counts = np.array([len(values) for values in lists])
-    divisor, prime = np.ones((2, 4, int(counts.max())), dtype=np.int64)
-    for row, values in enumerate(lists):
-        divisor[row, : len(values)] = values
-        prime[row, : len(values)] = [next((d for d in lists[row][1:] if value % d == 0), 1) for value in values]
     root = objective.value(*root_bound(p, meshes, first_mesh))
     low, gap, pruned, open_bound = -1.0, _FIRST_GAP, 0, math.inf
     ran_through = False
     while True:
         high = root * (1 + gap) if root > 0 and gap < 1e6 else math.inf
-        batch = collect_structures(
-            p, found.judge(), meshes, first_mesh, divisor, counts, low, high, _MOST_STRUCTURES, max(0, budget)
-        )
+        batch = collect_structures(p, found.judge(), meshes, first_mesh, low, high, _MOST_STRUCTURES, max(0, budget))
         budget -= batch.visits
         pruned += batch.pruned
         value = np.array([objective.value(e, t) for e, t in zip(batch.energy_pj, batch.cycles, strict=True)])
-        if budget <= 0 or batch.count > len(value):
+        if budget <= 0 or batch.found > len(value):
             open_bound = min(open_bound, max(low, root))
         order = np.argsort(value, kind="stable")
         for place, row in enumerate(order):
@@ -134,7 +124,7 @@ def search_matmul(
             waits = float(batch.cycles[row]) - p.latency > float(matmul_cycles(p, spatial))
             for follow in (True,) if waits else (False, True):
                 count, energy_pj, cycles, bounds, innermost, made = best_loops(
-                    p, found.judge(), batch.keep[row], spatial, divisor, counts, prime, follow, budget
+                    p, found.judge(), batch.keep[row], spatial, follow, budget
                 )
                 budget -= made
                 if count < 0:

@@ -8,6 +8,7 @@ from typing import Any
 
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Einsum
+from heat_sim.mapper.edp import lower_left_hull
 from heat_sim.mapper.objective import Objective
 from heat_sim.mapper.space import MapSpace
 from heat_sim.mapper.space_size import space_size
@@ -111,3 +112,11 @@ def pareto_front(mapped: Sequence[MappedEinsum]) -> tuple[MappedEinsum, ...]:
         if not front or candidate.energy_pj < front[-1].energy_pj:
             front.append(candidate)
     return tuple(front)
+
+
+def front_of(mapped: Sequence[MappedEinsum], *, objective: Objective) -> tuple[MappedEinsum, ...]:
+    """Return the front of some mappings, or the vertices of its hull if the objective asks for those."""
+    front = pareto_front(mapped)
+    if objective.kind != "hull":
+        return front
+    return tuple(front[i] for i in lower_left_hull([(each.energy_pj, each.cycles) for each in front]))

@@ -17,7 +17,7 @@ from heat_sim.mapper.matmul_problem import speaks_of_classes
 from heat_sim.mapper.matmul_search import search_matmul
 from heat_sim.mapper.objective import OBJECTIVES, Objective, parse_objective
 from heat_sim.mapper.padding import padded_spaces
-from heat_sim.mapper.result import MappedEinsum, MappingResult
+from heat_sim.mapper.result import MappedEinsum, MappingResult, front_of
 from heat_sim.mapper.space import MapSpace, map_space
 from heat_sim.mapper.stored import stored_key, stored_result, to_stored
 from heat_sim.mapping import LevelConstraints
@@ -88,7 +88,7 @@ def search_space(
         space: What to search.
         objective: What to minimise.
         budget: Steps at the most; None is the search's own.
-        known: Mappings, of this space or another, that the result has to beat; they count as found.
+        known: Mappings, of this space or another, that help to set branches aside; the result may be one of them.
 
     Raises:
         InfeasibleError: No mapping is valid, with the reason.
@@ -119,22 +119,21 @@ def _is_feasible(space: MapSpace) -> bool:
 
 def _search_padded(space: MapSpace, objective: Objective, budget: int | None) -> MappingResult:
     """Return the best over all paddings; the space of the result is that of the extents as they are."""
-    best: MappingResult | None = None
-    reason: InfeasibleError | None = None
     parts: list[MappingResult] = []
+    front: tuple[MappedEinsum, ...] = ()
     for candidate in padded_spaces(space):
-        known = () if best is None else best.front
         try:
-            part = _search(candidate, objective, budget=budget, known=known)
-        except InfeasibleError as error:
-            reason = reason or error
+            part = _search(candidate, objective, budget=budget, known=front)
+        except InfeasibleError:
             continue
         parts.append(part)
-        best = part if best is None or objective.is_front or part.value < best.value else best
-    if best is None:
-        raise explain_infeasible(space, is_feasible=_is_feasible) from reason
+        front = front_of([*front, *part.front], objective=objective)
+    if not parts:
+        raise explain_infeasible(space, is_feasible=_is_feasible)
     return replace(
-        best,
+        parts[0],
+        best=min(front, key=lambda each: objective.value(each.energy_pj, each.cycles)),
+        front=front,
         lower_bound=min(part.lower_bound for part in parts),
         ran_through=all(part.ran_through for part in parts),
         costed=sum(part.costed for part in parts),
