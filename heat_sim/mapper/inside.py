@@ -44,7 +44,7 @@ def _maximal(choices: Ints) -> Ints:
     for row in range(len(choices)):
         beaten = False
         for other in kept[:count]:
-            beaten = beaten or (choices[other, 1:] >= choices[row, 1:]).all()
+            beaten = beaten or bool((choices[other, 1:] >= choices[row, 1:]).all())
         if not beaten:
             kept[count] = row
             count += 1

@@ -72,22 +72,21 @@ def is_beaten(judge: Judge, energy_pj: float, cycles: float) -> bool:
     """Return whether nothing with at least so much energy and so many cycles is worth looking at."""
     if judge.front == 0:
         return value_of(judge, energy_pj, cycles) >= judge.best * (1.0 - ROUNDING)
-    # The cheapest point of the front that is at least as fast is the last one.
-    low, high = 0, len(judge.cycles)
-    while low < high:
-        middle = (low + high) // 2
-        if judge.cycles[middle] <= cycles:
-            low = middle + 1
-        else:
-            high = middle
-    if low == 0:
-        return False
-    least = judge.energy_pj[low - 1]
-    if judge.front == 2 and low < len(judge.cycles):
-        # On or above the line to the next vertex.
-        share = (cycles - judge.cycles[low - 1]) / (judge.cycles[low] - judge.cycles[low - 1])
-        least += share * (judge.energy_pj[low] - least)
-    return least * (1.0 - ROUNDING) <= energy_pj
+    return _front_pj(judge, cycles) * (1.0 - ROUNDING) <= energy_pj
+
+
+@njit(cache=True, error_model="numpy")
+def _front_pj(judge: Judge, cycles: float) -> float:
+    """Return the least energy that the front, or the hull of it, has at so many cycles; infinity if it has none."""
+    after = np.searchsorted(judge.cycles, cycles, side="right")
+    if after == 0:
+        return np.inf
+    energy_pj = judge.energy_pj[after - 1]
+    if judge.front == 2 and after < len(judge.cycles):
+        # On the line to the next vertex.
+        share = (cycles - judge.cycles[after - 1]) / (judge.cycles[after] - judge.cycles[after - 1])
+        energy_pj += share * (judge.energy_pj[after] - energy_pj)
+    return float(energy_pj)
 
 
 @njit(cache=True, error_model="numpy")
@@ -100,5 +99,4 @@ def energy_limit_pj(judge: Judge, cycles: float) -> float:
         for _ in range(judge.cycles_exponent):
             share *= cycles
         return judge.best / share
-    low = np.searchsorted(judge.cycles, cycles, side="right")
-    return judge.energy_pj[low - 1] if judge.front > 0 and low > 0 else np.inf
+    return _front_pj(judge, cycles) if judge.front > 0 else np.inf

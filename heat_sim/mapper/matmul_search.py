@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from heat_sim.errors import InfeasibleError
+from heat_sim.errors import HeatError, InfeasibleError, describe
 from heat_sim.mapper.inside import root_bound
 from heat_sim.mapper.judge import ROUNDING, Judge, is_beaten, judge_of
-from heat_sim.mapper.matmul import as_matmul
+from heat_sim.mapper.matmul import Matmul, as_matmul
 from heat_sim.mapper.matmul_problem import Problem, problem_of
 from heat_sim.mapper.mesh import mesh_choices
 from heat_sim.mapper.nest import build_mapping
@@ -26,54 +26,141 @@ from heat_sim.mapping import Mapping
 from heat_sim.model import evaluate
 
 DEFAULT_BUDGET = 20_000_000
-"""Labels and structure nodes: some seconds."""
+"""Nodes of the search for structures and labels of that for loops; some seconds."""
 
 _FIRST_GAP = 0.02
+"""Structures are first collected within so much of the bound of all of them, then within twice as much, and so on."""
+
 _MOST_STRUCTURES = 500_000
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(slots=True, kw_only=True)
-class _Found:
-    """What a search has found so far."""
+class _Search:
+    """A search under way.
+
+    Attributes:
+        space: What is searched.
+        matmul: Its classes.
+        problem: The same as arrays.
+        meshes: Choices of all meshes, as in `collect_structures`; likewise first_mesh.
+        first_mesh: See above.
+        objective: What to minimise.
+        budget: Steps left.
+        mapped: The front of what was found.
+        best: Least objective found.
+        costed: Mappings costed by the model.
+        pruned: Branches set aside by bounds.
+        open_bound: Nothing that was left out for want of budget has a smaller objective.
+        judge: Knows what was found.
+    """
 
     space: MapSpace
+    matmul: Matmul
+    problem: Problem
+    meshes: Ints
+    first_mesh: Ints
     objective: Objective
-    mapped: list[MappedEinsum] = field(default_factory=list)
+    budget: int
+    mapped: tuple[MappedEinsum, ...]
     best: float = math.inf
     costed: int = 0
-    unmade: bool = False
+    pruned: int = 0
+    open_bound: float = math.inf
+    judge: Judge = field(init=False)
 
-    def judge(self) -> Judge:
-        points = [(m.energy_pj, float(m.cycles)) for m in self.mapped]
-        return judge_of(self.objective, best=self.best, points=points)
+    def __post_init__(self) -> None:
+        self._judge_anew()
 
-    def beats(self, energy_pj: float, cycles: float) -> bool:
-        """Return whether something found is at least as good."""
-        return bool(is_beaten(self.judge(), energy_pj, cycles))
+    def _judge_anew(self) -> None:
+        points = [(each.energy_pj, float(each.cycles)) for each in self.mapped]
+        self.best = min((self.objective.value(*point) for point in points), default=math.inf)
+        self.judge = judge_of(self.objective, best=self.best, points=points)
 
-    def add(self, mapping: Mapping | None) -> None:
-        """Cost the mapping by the model and keep it if it is better than the best, or on the front."""
+    def run(self) -> bool:
+        """Search until nothing is left or the budget ends; return whether nothing was left out."""
+        root = self.objective.value(*root_bound(self.problem, self.meshes, self.first_mesh))
+        low, gap = -1.0, _FIRST_GAP
+        while True:
+            # What is left of a front is found in one pass: the first points of it set most branches aside.
+            ends = root == 0 or gap > 1e6 or (self.objective.is_front and len(self.mapped) > 0)
+            high = math.inf if ends else root * (1 + gap)
+            beyond = self._search_between(low, high, root)
+            if self.budget <= 0:
+                self.open_bound = min(self.open_bound, max(high, root))
+                return False
+            if beyond == 0 or (not self.objective.is_front and high >= self.best):
+                self.pruned += beyond
+                return math.isinf(self.open_bound)
+            low, gap = high, 2 * gap
+
+    def _search_between(self, low: float, high: float, root: float) -> int:
+        """Open the structures whose bound lies in (low, high]; return how many branches lie beyond."""
+        found = collect_structures(
+            self.problem, self.judge, self.meshes, self.first_mesh, low, high, _MOST_STRUCTURES, max(0, self.budget)
+        )
+        self.budget -= found.visits
+        self.pruned += found.pruned
+        if self.budget <= 0 or found.found > len(found.keep):
+            self.open_bound = min(self.open_bound, max(low, root))
+        points = zip(found.energy_pj.tolist(), found.cycles.tolist(), strict=True)
+        bounds = np.array([self.objective.value(energy_pj, cycles) for energy_pj, cycles in points])
+        order = np.argsort(bounds, kind="stable")
+        for place, row in enumerate(order):
+            if not self.objective.is_front and bounds[row] >= self.best * (1 - ROUNDING):
+                self.pruned += len(order) - place
+                break
+            if is_beaten(self.judge, found.energy_pj[row], found.cycles[row]):
+                self.pruned += 1
+                continue
+            if self.budget <= 0:
+                self.open_bound = min(self.open_bound, float(bounds[row]))
+                break
+            self._open(found.keep[row], self.meshes[found.mesh[row]], float(found.cycles[row]), float(bounds[row]))
+        return int(found.beyond)
+
+    def _open(self, keep: Ints, spatial: Ints, least_cycles: float, bound: float) -> None:
+        """Find the best loops of one structure.
+
+        The nest of least energy is all there is to it, unless a bandwidth makes that one wait and cycles count.
+        """
+        units = int(spatial.prod())
+        waits = least_cycles - self.problem.latency > math.ceil(self.problem.ops / units)
+        never = not self.objective.is_front and self.objective.cycles_exponent == 0 and self.objective.kind != "sum"
+        for follow in (False,) if never else (True,) if waits else (False, True):
+            count, energy_pj, cycles, bounds, innermost, made = best_loops(
+                self.problem, self.judge, keep, spatial, follow, self.budget
+            )
+            self.budget -= made
+            if count < 0:
+                self.open_bound = min(self.open_bound, bound)
+                return
+            for nest in np.argsort(energy_pj * cycles, kind="stable"):
+                rounded = math.ceil(cycles[nest] * (1 - ROUNDING))
+                if not is_beaten(self.judge, energy_pj[nest], rounded):
+                    self._add(
+                        build_mapping(self.space, self.matmul, keep=keep, spatial=spatial, temporal=bounds[nest],
+                                      innermost=innermost[nest]),
+                        bound,
+                    )  # fmt: skip
+            if count == 0 or float(cycles.min()) <= least_cycles:
+                return
+
+    def _add(self, mapping: Mapping | None, bound: float) -> None:
+        """Cost a mapping by the model and keep it if it is better than the best, or on the front."""
         if mapping is None:
-            self.unmade = True
+            # The members of a class cannot make these bounds along both axes: not proven then, but never wrong.
+            self.open_bound = min(self.open_bound, bound)
             return
         self.costed += 1
-        try:
-            report = evaluate(self.space.einsum, self.space.architecture, mapping, link_transfers=False)
-        except InfeasibleError:
-            return
+        report = evaluate(self.space.einsum, self.space.architecture, mapping, link_transfers=False)
         candidate = MappedEinsum(
             einsum=self.space.einsum, architecture=self.space.architecture, mapping=mapping,
             energy_pj=report.energy_pj, cycles=report.cycles,
         )  # fmt: skip
-        self.mapped = list(front_of([*self.mapped, candidate], objective=self.objective))
-        self.best = min(self.best, self.objective.value(report.energy_pj, report.cycles))
-
-
-def matmul_cycles(p: Problem, spatial: Ints) -> int:
-    """Return the cycles without stalls when the meshes are used like that, (L, 4)."""
-    return math.ceil(int(p.extent.prod()) / int(spatial.prod()))
+        self.mapped = front_of([*self.mapped, candidate], objective=self.objective)
+        self._judge_anew()
 
 
 def search_matmul(
@@ -84,76 +171,55 @@ def search_matmul(
     Args:
         space: Of a contraction of two plain tensors whose constraints speak of whole classes only.
         objective: What to minimise.
-        budget: Labels and nodes of the search at the most.
+        budget: Nodes and labels of the search at the most.
         known: Mappings that the result has to beat; they count as found.
 
     Raises:
+        HeatError: The budget ended before a mapping was found.
         InfeasibleError: No mapping of the space fits.
+
+    >>> from heat_sim.architecture import Architecture, StorageLevel
+    >>> from heat_sim.einsum import parse_einsum
+    >>> from heat_sim.mapper.objective import OBJECTIVES
+    >>> machine = Architecture(name="toy", compute_name="MAC", compute_energy_pj=1.0, levels=(
+    ...     StorageLevel(name="DRAM", read_energy_pj=100.0, update_energy_pj=100.0, fanout_x=4),
+    ...     StorageLevel(name="RF", capacity_words=9, read_energy_pj=1.0, write_energy_pj=1.0, update_energy_pj=1.0)))
+    >>> einsum = parse_einsum("Z[m,n] = A[m,k] * B[k,n]", extents=dict(m=8, n=8, k=8))
+    >>> result = search_matmul(MapSpace(einsum=einsum, architecture=machine), objective=OBJECTIVES["edp"])
+    >>> result.optimal, result.best.cycles
+    (True, 128)
     """
     started = time.perf_counter()
     matmul = as_matmul(space.einsum)
-    p = problem_of(space, matmul)
-    choices = [mesh_choices(space, matmul, level=level) for level in range(len(p.usable))]
-    first_mesh = np.cumsum([0, *map(len, choices)])
-    meshes = np.concatenate(choices)
-    found = _Found(space=space, objective=objective, mapped=list(known))
-    found.best = min((objective.value(m.energy_pj, m.cycles) for m in known), default=math.inf)
+    choices = [mesh_choices(space, matmul, level=level) for level in range(len(space.architecture.levels))]
     if not all(map(len, choices)):
-        raise InfeasibleError("no use of the meshes meets the constraints", level="", need=0, capacity=0)
-    root = objective.value(*root_bound(p, meshes, first_mesh))
-    low, gap, pruned, open_bound = -1.0, _FIRST_GAP, 0, math.inf
-    ran_through = False
-    while True:
-        high = root * (1 + gap) if root > 0 and gap < 1e6 else math.inf
-        batch = collect_structures(p, found.judge(), meshes, first_mesh, low, high, _MOST_STRUCTURES, max(0, budget))
-        budget -= batch.visits
-        pruned += batch.pruned
-        value = np.array([objective.value(e, t) for e, t in zip(batch.energy_pj, batch.cycles, strict=True)])
-        if budget <= 0 or batch.found > len(value):
-            open_bound = min(open_bound, max(low, root))
-        order = np.argsort(value, kind="stable")
-        for place, row in enumerate(order):
-            judge = found.judge()
-            if not objective.is_front and value[row] >= judge.best * (1 - ROUNDING):
-                pruned += len(order) - place
-                break
-            if budget <= 0:
-                open_bound = min(open_bound, float(value[row]))
-                break
-            spatial = meshes[batch.mesh[row]]
-            waits = float(batch.cycles[row]) - p.latency > float(matmul_cycles(p, spatial))
-            for follow in (True,) if waits else (False, True):
-                count, energy_pj, cycles, bounds, innermost, made = best_loops(
-                    p, found.judge(), batch.keep[row], spatial, follow, budget
-                )
-                budget -= made
-                if count < 0:
-                    open_bound = min(open_bound, float(value[row]))
-                    break
-                for nest in np.argsort(energy_pj * cycles, kind="stable"):
-                    if not found.beats(float(energy_pj[nest]), math.ceil(cycles[nest] * (1 - 1e-12))):
-                        found.add(
-                            build_mapping(space, matmul, keep=batch.keep[row], spatial=spatial, temporal=bounds[nest],
-                                          innermost=innermost[nest])
-                        )  # fmt: skip
-                # The nest of least energy is all there is, unless a bandwidth makes it wait.
-                if count == 0 or float(cycles.min()) <= float(batch.cycles[row]):
-                    break
-        if budget <= 0 or batch.beyond == 0 or (not objective.is_front and high >= found.best):
-            ran_through = math.isinf(open_bound) and not found.unmade and budget > 0
-            break
-        low, gap = high, 2 * gap
-    if not found.mapped:
-        raise InfeasibleError("no mapping fits", level="", need=0, capacity=0)
-    best = min(found.mapped, key=lambda m: objective.value(m.energy_pj, m.cycles))
+        raise InfeasibleError("no use of a mesh meets its constraints", level="", need=1, capacity=0)
+    search = _Search(
+        space=space,
+        matmul=matmul,
+        problem=problem_of(space, matmul),
+        meshes=np.concatenate(choices),
+        first_mesh=np.cumsum([0, *map(len, choices)]),
+        objective=objective,
+        budget=budget,
+        mapped=tuple(known),
+    )
+    ran_through = search.run()
+    if not search.mapped and not ran_through:
+        raise HeatError(
+            describe(f"mapping of {space.einsum.name}", "the budget ended before a mapping was found", got=budget,
+                     expected="more steps", remedy="Raise the budget.")
+        )  # fmt: skip
+    if not search.mapped:
+        raise InfeasibleError("no mapping fits", level="", need=1, capacity=0)
     return MappingResult(
         objective=objective,
-        best=best,
-        front=tuple(found.mapped),
-        lower_bound=found.best if ran_through else min(found.best, max(open_bound, 0.0)),
+        best=min(search.mapped, key=lambda each: objective.value(each.energy_pj, each.cycles)),
+        front=search.mapped,
+        lower_bound=search.best if ran_through else min(search.best, search.open_bound),
         ran_through=ran_through,
-        costed=found.costed,
-        pruned=pruned,
+        costed=search.costed,
+        pruned=search.pruned,
         seconds=time.perf_counter() - started,
         space=space,
     )
