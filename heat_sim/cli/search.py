@@ -16,6 +16,7 @@ from heat_sim.codesign.search import SearchResult, SearchSettings, search_design
 from heat_sim.codesign.space import design_space
 from heat_sim.distill.calibration import Calibration
 from heat_sim.errors import SpecError
+from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.layer import Machine
 from heat_sim.networks import Network
 from heat_sim.report.manifest import manifest
@@ -42,7 +43,7 @@ def search(
     space = design_space(network, formats=names)
     evaluator = Evaluator(
         network=network,
-        machine=Machine(architecture=spec.architecture, constraints=spec.constraints),
+        machine=Machine(architecture=spec.architecture, constraints=spec.constraints, cache=MappingCache()),
         estimate=ActivationError(
             weights=calibration.weights, second_moments=calibration.second_moments
         ),

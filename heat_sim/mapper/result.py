@@ -59,7 +59,8 @@ class MappingResult:
         costed: Complete mappings costed.
         pruned: Choices (of what is kept, what is spread over the meshes, and of tiles) set aside by a bound.
         seconds: Wall time.
-        space: What was searched.
+        space: What was searched; all of it, unless there are paddings.
+        paddings: The spaces of all choices of padded extents, where extents may be padded.
     """
 
     objective: Objective
@@ -71,6 +72,7 @@ class MappingResult:
     pruned: int
     seconds: float
     space: MapSpace
+    paddings: tuple[MapSpace, ...] = ()
 
     @property
     def value(self) -> float:
@@ -85,7 +87,7 @@ class MappingResult:
     @property
     def space_size(self) -> int:
         """How many mappings the space holds, fitting or not."""
-        return space_size(self.space)
+        return sum(map(space_size, self.paddings or (self.space,)))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values: the cost of the best mapping and how the search went."""

@@ -72,11 +72,12 @@ def map_einsum(
     )
     key = "" if cache is None else stored_key(space, objective=objective, padded=padded, budget=budget)
     if cache is not None and (value := cache.get(key)) is not None:
-        return stored_result(value, space, objective=objective)
-    result = _search_padded(space, objective, budget) if padded else search_space(space, objective, budget=budget)
-    if cache is not None:
-        cache.put(key, to_stored(result))
-    return result
+        result = stored_result(value, space, objective=objective)
+    else:
+        result = _search_padded(space, objective, budget) if padded else search_space(space, objective, budget=budget)
+        if cache is not None:
+            cache.put(key, to_stored(result))
+    return replace(result, paddings=tuple(padded_spaces(space))) if padded else result
 
 
 def search_space(
@@ -118,7 +119,7 @@ def _is_feasible(space: MapSpace) -> bool:
 
 
 def _search_padded(space: MapSpace, objective: Objective, budget: int | None) -> MappingResult:
-    """Return the best over all paddings; the space of the result is that of the extents as they are."""
+    """Return the best over all paddings."""
     parts: list[MappingResult] = []
     front: tuple[MappedEinsum, ...] = ()
     for candidate in padded_spaces(space):
