@@ -176,7 +176,7 @@ def window_words(problem: Problem, t: int, level: int, mesh: Ints, state: State,
                     shifted = reach[var] // state.tile[level + 1, var]
                     part = new_words(coefficient, state.tile[level + 1], var, shifted)
                     repeats = True
-                total += (bound - 1) * steps * words
+                total += (bound - 1) * steps * (part if repeats else words)
             for rank in range(ranks):
                 inside[rank] += coefficient[rank, var] * reach[var]
             reach[var] *= bound

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -14,11 +12,17 @@ from heat_sim.einsum import Einsum, parse_einsum
 from heat_sim.errors import InfeasibleError
 from heat_sim.mapper.edp import lower_left_hull
 from heat_sim.mapper.general import search_general
+from heat_sim.mapper.general_bounds import tabulate
+from heat_sim.mapper.general_expand import expand
+from heat_sim.mapper.general_judge import Found, Goal, cost_nest
+from heat_sim.mapper.general_problem import lower_space
+from heat_sim.mapper.general_words import MESH, spell_out
 from heat_sim.mapper.objective import OBJECTIVES, parse_objective
 from heat_sim.mapper.space import MapSpace, map_space
 from heat_sim.mapper.space_size import space_size
 from heat_sim.mapping import LevelConstraints
 from heat_sim.model import evaluate
+from heat_sim.model.traffic import count_words
 from heat_sim.testing import EINSUMS
 from tests.oracles import exhaustive_space
 
@@ -30,10 +34,9 @@ BANDWIDTHS = st.sampled_from((None, None, 0.5, 1.0, 4.0))
 
 
 @st.composite
-def einsums(draw: st.DrawFn) -> Einsum:
+def einsums(draw: st.DrawFn, *, room: int) -> Einsum:
     kind = draw(st.sampled_from(tuple(EINSUMS)))
     variables = [char for char in dict.fromkeys(EINSUMS[kind]) if char.islower()]
-    room = 12
     extents = {}
     for var in draw(st.permutations(variables)):
         extents[var] = draw(st.sampled_from([size for size in (1, 2, 3, 4, 6, 8) if size <= room]))
@@ -103,8 +106,10 @@ def demands(draw: st.DrawFn, *, einsum: Einsum) -> LevelConstraints:
 
 
 @st.composite
-def spaces(draw: st.DrawFn, *, wires: bool = False, constrained: bool = False) -> MapSpace:
-    einsum, machine = draw(einsums()), draw(machines(wires=wires))
+def spaces(
+    draw: st.DrawFn, *, wires: bool = False, constrained: bool = False, most: int = MOST, room: int = 12
+) -> MapSpace:
+    einsum, machine = draw(einsums(room=room)), draw(machines(wires=wires))
     levels = draw(st.sets(st.sampled_from([level.name for level in machine.levels]), min_size=1, max_size=2))
     space = map_space(
         einsum, machine,
@@ -112,7 +117,7 @@ def spaces(draw: st.DrawFn, *, wires: bool = False, constrained: bool = False) -
         both_axes=draw(st.booleans()),
         min_parallelism=draw(st.sampled_from((0.0, 0.0, 0.5, 1.0))) if constrained else 0.0,
     )  # fmt: skip
-    assume(space_size(space) <= MOST)
+    assume(space_size(space) <= most)
     return space
 
 
@@ -167,6 +172,66 @@ def test_constraints_cut_the_space_and_nothing_else(space):
 def test_networks_that_cost_energy_are_part_of_the_optimum(space):
     """Bounds leave networks out, costs do not; there the axes matter (model section 9)."""
     check(space)
+
+
+def check_words(problem, nest):
+    """Compare the words that move between storage levels with the count of the model."""
+    levels, loops = len(problem.capacity), len(problem.extents)
+    state, _ = spell_out(problem, levels - 1, nest, np.ones((levels, loops), dtype=np.int64))
+    shape = (len(problem.all_limits), loops)
+    loop_var, loop_bound = (np.tile(np.arange(loops), (shape[0], 1)), np.ones(shape, dtype=np.int64))
+    mesh = np.ones(shape, dtype=np.int64)
+    for level, place in enumerate(problem.place):
+        if level < levels - 1:
+            loop_var[place], loop_bound[place] = state.loop_var[level, ::-1], state.loop_bound[level, ::-1]
+        else:
+            loop_bound[place] = state.tile[level] // problem.mesh[level, nest[level, MESH]]
+        here = slice(place, problem.place[level + 1] if level < levels - 1 else None)
+        mesh[here] = problem.parts[level, nest[level, MESH], : len(mesh[here])]
+    keep = np.ones((len(problem.plain), shape[0]), dtype=np.bool_)
+    _, partition, delta, _, _ = count_words(
+        loop_var, loop_bound, mesh, problem.coefficient, problem.plain, keep
+    )  # fmt: skip
+    inner = problem.place[1:]
+    assert (state.moving[:, : levels - 1] == delta[:, inner - 1]).all()
+    assert (state.partition[-1] == partition[-1, problem.place]).all()
+
+
+@given(spaces(most=10**12, room=96), st.sampled_from(SCALARS), st.integers(0, 2**32 - 1))
+@settings(max_examples=100)
+def test_no_step_sets_a_nest_aside_that_is_below_the_ceiling(space, objective, seed):
+    """Every bound on the way to a random nest is at most what the model says that the nest costs."""
+    rng = np.random.default_rng(seed)
+    problem, _ = lower_space(space)
+    table, levels = tabulate(problem), len(problem.capacity)
+    goal = Goal(
+        kind=int(objective.kind == "sum"), energy_exponent=objective.energy_exponent,
+        cycles_exponent=objective.cycles_exponent, pj_per_cycle=objective.pj_per_cycle,
+    )  # fmt: skip
+    root = np.zeros((levels, 4), dtype=np.int64)
+    root[0] = problem.radix[:, 1].prod() - 1, 0, 0, rng.integers(problem.counts[0, 2])
+    for _ in range(4):
+        found = Found(
+            ceiling=np.array([np.inf]), energy_pj=np.zeros(8), cycles=np.zeros(8),
+            nests=np.zeros((8, levels, 4), dtype=np.int64), tally=np.zeros(4, dtype=np.int64),
+        )  # fmt: skip
+        way = [root]
+        for level in range(levels):
+            nodes, _, _ = expand(problem, table, goal, found, level, way[-1], 30_000, False)
+            if not len(nodes):
+                break
+            way.append(nodes[rng.integers(len(nodes))])
+        if len(way) <= levels:
+            continue
+        check_words(problem, way[-1])
+        assert cost_nest(problem, way[-1], goal, found)
+        found.ceiling[0] *= 1 + 1e-9
+        if found.tally[0]:
+            found.tally[:] = 0
+            for level in range(levels):
+                nodes, _, finished = expand(problem, table, goal, found, level, way[level], 10**6, False)
+                if finished:
+                    assert (nodes == way[level + 1]).all(axis=(1, 2)).any()
 
 
 @given(spaces(constrained=True), st.integers(1, 300))
