@@ -10,7 +10,8 @@ import typer
 
 from heat_sim.cli.console import err, out, write_json
 from heat_sim.cli.inputs import read_architecture
-from heat_sim.cli.options import ArchFile, ErtFile, JsonFile, ProblemFile
+from heat_sim.cli.map_cascade import map_a_cascade
+from heat_sim.cli.options import PROBLEM, ArchFile, ErtFile, JsonFile
 from heat_sim.einsum import Einsum
 from heat_sim.errors import SpecError, describe
 from heat_sim.mapper import MappedEinsum, MappingCache, MappingResult, map_einsum, parse_objective, trimmed
@@ -24,7 +25,10 @@ OPTIMAL = "optimal"
 
 def map_command(
     arch: ArchFile,
-    problem: ProblemFile,
+    problem: Annotated[Path | None, PROBLEM] = None,
+    cascade: Annotated[
+        Path | None, typer.Option(metavar="C.yaml", help="Several einsums in place of one: a cascade YAML.")
+    ] = None,
     ert: ErtFile = None,
     constraints: Annotated[
         list[Path] | None,
@@ -40,6 +44,9 @@ def map_command(
     search: Annotated[
         str, typer.Option(help=f"{OPTIMAL}, or one to compare it with: {', '.join(SEARCHES)}.")
     ] = OPTIMAL,
+    fuse: Annotated[
+        bool, typer.Option("--fuse/--no-fuse", help="Whether einsums of a cascade may share outer loops.")
+    ] = True,
     padded: Annotated[
         bool, typer.Option("--padded", help="Allow extents to be rounded up, so that primes can fill a mesh.")
     ] = False,
@@ -58,19 +65,34 @@ def map_command(
     ] = None,
     json: JsonFile = None,
 ) -> None:
-    """Find the best mapping of an einsum, and say whether it is proven to be the best.
+    """Find the best mapping of an einsum, or the best way to run a cascade, and say whether it is proven to be that.
 
     The space is every perfect factorisation over levels and meshes, every loop order, every keep and bypass choice that
     the constraints allow. Contractions of two tensors take a blink; convolutions and others take the general search.
 
     Example: heat-sim map --arch simba_l --problem mappings/simba_l/bert_ffn/problem.yaml
     """
+    if (problem is None) == (cascade is None):
+        raise SpecError(
+            describe("map", "not one workload", got="both" if problem else "neither",
+                     expected="either --problem or --cascade", remedy="Give one of them.")
+        )  # fmt: skip
     spec = read_architecture(arch, ert)
-    einsum = load_problem(problem)
     demands = load_constraints(constraints, spec=spec) if constraints else ConstraintSet(constraints=spec.constraints)
     if demands.ignored:
         err.print(f"not needed by this search: {', '.join(demands.ignored)}", style="yellow", markup=False)
     goal = parse_objective(objective or demands.objective or "edp")
+    if cascade is not None:
+        if search != OPTIMAL or padded or both_axes or budget or cached or save_mapping or demands.min_parallelism:
+            raise SpecError(
+                describe("map --cascade", "an option that only one einsum has", got="more than these",
+                         expected="--arch, --ert, --constraints, --objective, --fuse and --json",
+                         remedy="Leave it out.")
+            )  # fmt: skip
+        map_a_cascade(cascade, spec, demands=demands, objective=goal, fuse=fuse, json=json)
+        return
+    assert problem is not None
+    einsum = load_problem(problem)
     if search == OPTIMAL:
         cache = MappingCache() if cached else None
         result = map_einsum(

@@ -108,6 +108,7 @@ def least_crossing_pj(
         most_tile: (4,) and at most so far.
     """
     room = p.usable[child]
+    keep &= p.counted[child]
     if tile_words(keep, least_tile) > room:
         return np.inf
     if slope_pj[0] == 0 and slope_pj[1] == 0 and slope_pj[2] == 0:

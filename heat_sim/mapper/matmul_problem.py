@@ -28,8 +28,9 @@ class Problem(NamedTuple):
     Attributes:
         extent: (4,) of the classes.
         words: (3,) of A, B and Z.
-        usable: (L,) words one instance may hold.
-        least: (L,) words its tiles must fill.
+        usable: (L,) words that the tiles of one instance may fill.
+        least: (L,) words that they must fill.
+        counted: (L,) tensors whose tiles count there, bit t for tensor t; others have their room already.
         block: (L,) words per access.
         energy: (L, 3) pJ per read, write and update access.
         leak: (L,) pJ per cycle and used instance.
@@ -50,6 +51,7 @@ class Problem(NamedTuple):
     words: Ints
     usable: Ints
     least: Ints
+    counted: Ints
     block: Ints
     energy: Floats
     leak: Floats
@@ -75,10 +77,9 @@ def problem_of(space: MapSpace, matmul: Matmul) -> Problem:
     """Return the arrays of a space whose constraints speak of whole classes only (`speaks_of_classes`)."""
     levels = space.architecture.levels
     names = [tensor.name for tensor in space.einsum.tensors]
-    keeps = [
-        [sum(1 << t for t, name in enumerate(names) if name in option) for option in space.keep_options(place)]
-        for place in range(len(levels))
-    ]
+    rooms = [space.room_words(place) for place in range(len(levels))]
+    resident = {} if space.residence is None else {space.residence.level: space.residence.tensors}
+    keeps = [[_mask(names, option) for option in space.keep_options(place)] for place in range(len(levels))]
     width = max(map(len, keeps))
     low, high = np.ones((len(levels), 4), np.int64), np.ones((len(levels), 4), np.int64)
     order = np.full((len(levels), 4), -1, np.int64)
@@ -107,8 +108,14 @@ def problem_of(space: MapSpace, matmul: Matmul) -> Problem:
     return Problem(
         extent=np.array(matmul.extents, dtype=np.int64),
         words=np.array(matmul.words, dtype=np.int64),
-        usable=np.array([UNBOUNDED if (u := level.usable_words) is None else u for level in levels]),
-        least=np.array([math.ceil(level.min_utilization * (level.usable_words or 0)) for level in levels]),
+        usable=np.array([UNBOUNDED if room is None else room for room in rooms]),
+        least=np.array(
+            [
+                math.ceil(level.min_utilization * (level.usable_words or 0)) - (level.usable_words or 0) + (room or 0)
+                for level, room in zip(levels, rooms, strict=True)
+            ]
+        ),
+        counted=np.array([7 & ~_mask(names, resident.get(place, frozenset())) for place in range(len(levels))]),
         block=np.array([level.words_per_access for level in levels]),
         energy=np.array([[lv.read_energy_pj, lv.write_energy_pj, lv.update_energy_pj] for lv in levels], np.float64),
         leak=np.array([0.0 if lv.is_virtual else lv.leakage_energy_pj_per_cycle for lv in levels]),
@@ -136,6 +143,11 @@ def problem_of(space: MapSpace, matmul: Matmul) -> Problem:
         divisors=np.array([len(values) for values in lists]),
         prime=prime,
     )
+
+
+def _mask(names: list[str], kept: frozenset[str]) -> int:
+    """Return bit t for every tensor t that is kept."""
+    return sum(1 << t for t, name in enumerate(names) if name in kept)
 
 
 def _batch_may_go_outermost(space: MapSpace, low: Ints, high: Ints, order: Ints, matmul: Matmul) -> bool:

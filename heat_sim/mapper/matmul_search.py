@@ -163,6 +163,16 @@ class _Search:
         self._judge_anew()
 
 
+def bound_of(space: MapSpace) -> tuple[float, float]:
+    """Return energy in pJ and cycles that no mapping of a space for `search_matmul` is below, in a millisecond."""
+    matmul = as_matmul(space.einsum)
+    choices = [mesh_choices(space, matmul, level=level) for level in range(len(space.architecture.levels))]
+    if not all(map(len, choices)):
+        return math.inf, math.inf
+    problem = problem_of(space, matmul)
+    return root_bound(problem, np.concatenate(choices), np.cumsum([0, *map(len, choices)]))
+
+
 def search_matmul(
     space: MapSpace, *, objective: Objective, budget: int = DEFAULT_BUDGET, known: Sequence[MappedEinsum] = ()
 ) -> MappingResult:

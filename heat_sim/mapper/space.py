@@ -17,6 +17,23 @@ from heat_sim.mapping import Dimension, LevelConstraints, Mapping, resolve_const
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Residence:
+    """Tensors that are on the chip before the einsum runs, or stay there after it.
+
+    They are kept at the level in full, whatever the tiles, and at no level further out.
+
+    Attributes:
+        level: 0 the outermost.
+        tensors: Their names.
+        reserved_words: Words of one instance of the level that others have taken.
+    """
+
+    level: int
+    tensors: frozenset[str]
+    reserved_words: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MapSpace:
     """The mappings among which a search looks for the best; whether one fits is the model's to say.
 
@@ -26,6 +43,7 @@ class MapSpace:
         demands: Level name to what is demanded there, with what depends on the einsum spelled out.
         both_axes: Whether a rank variable may run along x and y of one mesh.
         min_parallelism: Share of the compute units that must be used at least.
+        residence: What stays on the chip beyond the einsum; None is nothing.
     """
 
     einsum: Einsum
@@ -33,6 +51,7 @@ class MapSpace:
     demands: AbstractMapping[str, LevelConstraints] = field(default_factory=dict)
     both_axes: bool = False
     min_parallelism: float = 0.0
+    residence: Residence | None = None
 
     def demand(self, level: int) -> LevelConstraints:
         """Return what is demanded at the level, 0 the outermost."""
@@ -57,11 +76,24 @@ class MapSpace:
             name = frozenset((tensor.name,))
             may_keep = not name <= demand.bypass
             may_bypass = not name <= demand.keep and (level > 0 or not may_keep)
+            if self.residence is not None and name <= self.residence.tensors and level <= self.residence.level:
+                may_keep = may_keep and level == self.residence.level
+                may_bypass = level < self.residence.level
             options = [
                 *(option | name for option in options if may_keep),
                 *(option for option in options if may_bypass),
             ]
         return tuple(options)
+
+    def room_words(self, level: int) -> int | None:
+        """Return the words of one instance that tiles may fill; None is unbounded.
+
+        Where tensors reside, their words and the reserved ones are taken off, and their tiles do not count.
+        """
+        usable = self.architecture.levels[level].usable_words
+        if usable is None or self.residence is None or level != self.residence.level:
+            return usable
+        return usable - self.residence.reserved_words - sum(map(self.einsum.words, self.residence.tensors))
 
     def temporal_limit(self, level: int, rank_var: str) -> tuple[int, int]:
         """Return the least and the most that the bound in time may be; a virtual level has no loops in time."""

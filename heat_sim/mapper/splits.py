@@ -75,7 +75,7 @@ def _fill_class(p: Problem, f: Frame, level: int, c: int, label: Ints, slowest: 
     moves = _moves_freely(p, level, c, last)
     frozen = label[PASSES] == 1 and c != label[RUN_CLASS]
     # Where the child has room for everything, nothing that may be moved into it stays outside.
-    frozen = frozen or (f.keep[child] == 0 and _all_move_freely(p, level, last))
+    frozen = frozen or (f.keep[child] & p.counted[child] == 0 and _all_move_freely(p, level, last))
     owner = 1 if c == 1 else (0 if c == 2 else 2)
     slope_pj = f.slope_pj[child, owner] if c > 0 else 0.0
     slope_stall = f.stall[child, slowest, owner] if c > 0 and slowest >= 0 else 0.0

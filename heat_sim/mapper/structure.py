@@ -87,7 +87,7 @@ def collect_structures(
             if position[0] == options[0]:
                 break
             keep[0] = p.keeps[0, position[0]]
-            if p.least[0] <= tile_words(keep[0], p.extent) <= p.usable[0]:
+            if p.least[0] <= tile_words(keep[0] & p.counted[0], p.extent) <= p.usable[0]:
                 step = 1
                 position[step] = -1
             else:

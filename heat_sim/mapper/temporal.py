@@ -127,7 +127,7 @@ def _expand(
     """
     child = level + 1
     is_last = child == len(f.keep) - 1
-    keep, usable = f.keep[child], p.usable[child]
+    keep, usable = f.keep[child] & p.counted[child], p.usable[child]
     tile, bound, longer = np.ones(4, np.int64), np.ones(4, np.int64), np.zeros(4, np.int64)
     turns, cost = np.zeros(3, np.int64), np.zeros(3)
     # What everything but this boundary takes at the least, and what is left for it.

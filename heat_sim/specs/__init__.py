@@ -7,6 +7,7 @@ from heat_sim.specs.architecture_spec import (
     spec_from_architecture,
 )
 from heat_sim.specs.architecture_writer import dump_architecture, dump_ert
+from heat_sim.specs.cascade_file import load_cascade, parse_cascade_text
 from heat_sim.specs.constraint_file import ConstraintSet, load_constraints, parse_constraints
 from heat_sim.specs.constraints import Branch
 from heat_sim.specs.draft import ComponentSpec
@@ -26,10 +27,12 @@ __all__ = [
     "dump_problem",
     "file_form",
     "load_architecture",
+    "load_cascade",
     "load_constraints",
     "load_mapping",
     "load_problem",
     "parse_architecture",
+    "parse_cascade_text",
     "parse_constraints",
     "parse_mapping",
     "parse_problem",

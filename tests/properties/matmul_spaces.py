@@ -130,6 +130,36 @@ def deep_spaces(draw: st.DrawFn, *, most: int = 400_000) -> MapSpace:
     return space
 
 
+@st.composite
+def four_levels(draw: st.DrawFn, *, most: int = 400_000) -> MapSpace:
+    """Return a space with four storage levels that are told what to keep, so that only loops are left to choose."""
+    einsum = parse_einsum(
+        draw(st.sampled_from(KINDS[:2])), extents={var: draw(st.sampled_from((1, 2, 4, 4, 8))) for var in "bmnk"}
+    )
+    quarters = st.sampled_from((0.25, 1.0, 4.0, 16.0))
+    names, tensors = ("DRAM", "L2", "L1", "RF"), frozenset("ABZ")
+    levels = tuple(
+        StorageLevel(
+            name=name,
+            capacity_words=draw(st.integers(1, 8 * (4 - place))) if place else None,
+            read_energy_pj=draw(quarters),
+            write_energy_pj=draw(quarters),
+            update_energy_pj=draw(quarters),
+            fanout_x=draw(st.sampled_from((1, 1, 1, 1, 2))),
+            shared_bandwidth_words_per_cycle=draw(st.sampled_from((None, None, 0.5, 1.0))),
+        )
+        for place, name in enumerate(names)
+    )
+    kept = {name: frozenset(draw(st.sets(st.sampled_from("ABZ"), max_size=2))) for name in names[1:]}
+    space = map_space(
+        einsum,
+        Architecture(name="deep", levels=levels, compute_name="MAC", compute_energy_pj=1.0),
+        constraints={name: LevelConstraints(keep=keep, bypass=tensors - keep) for name, keep in kept.items()},
+    )
+    assume(500 <= space_size(space) <= most)
+    return space
+
+
 def search(
     space: MapSpace, *, objective: Objective | str = "edp", padded: bool = False, budget: int | None = None
 ) -> MappingResult:

@@ -33,6 +33,7 @@ from tests.properties.matmul_spaces import (
     deep_spaces,
     einsums,
     exact_machines,
+    four_levels,
     points,
     search,
     spaces,
@@ -84,8 +85,8 @@ def test_every_objective_finds_the_best_of_all_mappings(space: MapSpace) -> None
     assert_optimal(space, points(space))
 
 
-@given(deep_spaces())
-@settings(max_examples=60)
+@given(st.one_of(deep_spaces(), four_levels()))
+@settings(max_examples=80)
 def test_the_best_of_hundreds_of_thousands_is_found(space: MapSpace) -> None:
     """Likewise where loops run on across levels and tiles compete for room at two of them."""
     assert_optimal(space, points(space))
