@@ -97,6 +97,13 @@ def cache_key(
         ],
         "both_axes": space.both_axes,
         "min_parallelism": space.min_parallelism,
+        "residence": None
+        if space.residence is None
+        else [
+            space.residence.level,
+            sorted(place["tensors"][name] for name in space.residence.tensors),
+            space.residence.reserved_words,
+        ],
         "objective": asdict(objective),
         "imperfect": imperfect,
         "settings": dict(settings or {}),

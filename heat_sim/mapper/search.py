@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Einsum
-from heat_sim.errors import InfeasibleError
+from heat_sim.errors import HeatError, InfeasibleError, describe
 from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.diagnosis import explain_infeasible
 from heat_sim.mapper.general import search_general
@@ -107,6 +107,12 @@ def _search(
     networks_cost = any(level.hop_energy_pj or level.router_energy_pj for level in space.architecture.levels)
     if is_matmul(space.einsum) and not networks_cost and speaks_of_classes(space, as_matmul(space.einsum)):
         return search_matmul(space, objective=objective, known=known, **limit)
+    if space.residence is not None:
+        raise HeatError(
+            describe(f"einsum {space.einsum.name}", "only contractions of two plain tensors can be fused",
+                     got=space.einsum, expected="a statement like Z[m,n] = A[m,k] * B[k,n], no network energies",
+                     remedy="Map it without fusion.")
+        )  # fmt: skip
     return search_general(space, objective=objective, **limit)
 
 
