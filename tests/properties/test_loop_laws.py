@@ -27,9 +27,10 @@ def structures(draw: st.DrawFn) -> tuple[Einsum, Architecture, list[frozenset[st
     sizes = draw(st.tuples(*[st.sampled_from((2, 4, 6, 8))] * 3))
     einsum = parse_einsum("Z[m,n] = A[m,k] * B[k,n]", extents=dict(zip("mnk", sizes, strict=True)))
     keeps = [frozenset("ABZ"), *(draw(st.frozensets(st.sampled_from("ABZ"), max_size=2)) for _ in LEVELS[1:])]
+    room = st.sampled_from((1, 2, 3, 4, 6, 8, 16))
     levels = tuple(
         StorageLevel(
-            name=name, capacity_words=None if place == 0 else draw(st.sampled_from((1, 2, 3, 4, 6, 8, 16))), read_energy_pj=draw(energy),
+            name=name, capacity_words=None if place == 0 else draw(room), read_energy_pj=draw(energy),
             write_energy_pj=draw(energy), update_energy_pj=draw(energy), shared_bandwidth_words_per_cycle=draw(rate),
         )
         for place, name in enumerate(LEVELS)
