@@ -12,7 +12,7 @@ from pathlib import Path
 from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.einsum import Einsum, parse_einsum
 from heat_sim.mapper import MappingResult, map_einsum
-from heat_sim.mapper.roles import role_einsum
+from heat_sim.mapper.roles import plain_shape, role_einsum
 from heat_sim.mapping import LevelConstraints
 from heat_sim.specs import load_architecture
 
@@ -103,7 +103,7 @@ def preset_case(preset: str, name: str) -> Case:
     folder = ARCH_SPECS / preset
     spec = load_architecture(folder / "arch.yaml", ert=folder / "ert.yaml")
     return Case(
-        name=f"{preset}: {name}", einsum=role_einsum(BERT[name]), architecture=spec.architecture,
+        name=f"{preset}: {name}", einsum=role_einsum(plain_shape(*BERT[name])), architecture=spec.architecture,
         constraints=spec.constraints,
     )  # fmt: skip
 

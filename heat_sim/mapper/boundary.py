@@ -57,7 +57,7 @@ def serving_pj(p: Problem, t: int, keeper: int, spatial_above: Ints, ops: int) -
     instances = above[0] * above[1] * above[2] * above[3]
     asked = ops // instances // (spatial_above[levels, irrelevant(t)] // above[irrelevant(t)])
     if t == OUTPUT:
-        again = asked - partition(p, t, above)
+        again = asked - p.first_reads * partition(p, t, above)
         return instances * (
             whole(again, p.block[keeper]) * p.energy[keeper, 0] + whole(asked, p.block[keeper]) * p.energy[keeper, 2]
         )
@@ -85,7 +85,7 @@ def per_r(p: Problem, t: int, parent: int, child: int, spatial_above: Ints) -> t
     read = at_parent * p.energy[parent, 0] / p.block[parent]
     write = at_child * p.energy[child, 1] / p.block[child]
     if t == OUTPUT:
-        return at_parent * p.energy[parent, 2] / p.block[parent] + read + write, read + write
+        return at_parent * p.energy[parent, 2] / p.block[parent] + read + write, p.first_reads * (read + write)
     return read + write, 0.0
 
 
@@ -171,7 +171,7 @@ def served_words(p: Problem, keep: Ints, above: Ints, ops: int) -> tuple[Floats,
         instances = above[keeper, 0] * above[keeper, 1] * above[keeper, 2] * above[keeper, 3]
         asked = ops // instances // (above[levels, irrelevant(t)] // above[keeper, irrelevant(t)])
         if t == OUTPUT:
-            reads[keeper] += asked - partition(p, t, above[keeper])
+            reads[keeper] += asked - p.first_reads * partition(p, t, above[keeper])
             writes[keeper] += asked
         else:
             reads[keeper] += asked

@@ -25,7 +25,7 @@ from heat_sim.mapping import LevelConstraints, LevelMapping, Loop, Mapping, chec
 _COSTLESS = frozenset({"name", "area_mm2"})
 """Fields of a storage level that change no cost."""
 
-_SOURCES = ("einsum.py", "architecture.py", "mapping.py", "model/*.py", "mapper/*.py")
+_SOURCES = ("einsum.py", "architecture.py", "mapping.py", "model/*.py", "mapper/**/*.py")
 """The files that determine costs and the results of searches."""
 
 
@@ -103,6 +103,7 @@ def cache_key(
             space.residence.level,
             sorted(place["tensors"][name] for name in space.residence.tensors),
             space.residence.reserved_words,
+            space.residence.accumulates,
         ],
         "objective": asdict(objective),
         "imperfect": imperfect,

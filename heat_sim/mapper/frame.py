@@ -140,7 +140,7 @@ def frame_of(p: Problem, keep: Ints, spatial: Ints) -> Frame:
                     got = back[child, t] if level == child else 0
                     if t == OUTPUT:
                         # Sums come up as updates, and go down again but for the first visit of each.
-                        each, once = _counted(sent, sent + got, kind[j]), _counted(sent, got, kind[j])
+                        each, once = _counted(sent, sent + got, kind[j]), p.first_reads * _counted(sent, got, kind[j])
                     else:
                         each, once = _counted(sent, got, kind[j]), 0.0
                     stall[child, j, t] = each / rate
@@ -178,9 +178,10 @@ def passing_pj(p: Problem, f: Frame, child: int, t: int, r: int) -> float:
     outer, inner = p.block[parent], p.block[child]
     out, back = f.out[child, t], f.back[child, t]
     if t == OUTPUT:
+        again = r - p.first_reads
         return f.instances[parent] * (
-            whole(out * r, outer) * p.energy[parent, 2] + whole(out * (r - 1), outer) * p.energy[parent, 0]
-        ) + f.instances[child] * (whole(back * (r - 1), inner) * p.energy[child, 1])
+            whole(out * r, outer) * p.energy[parent, 2] + whole(out * again, outer) * p.energy[parent, 0]
+        ) + f.instances[child] * (whole(back * again, inner) * p.energy[child, 1])
     return f.instances[parent] * (whole(out * r, outer) * p.energy[parent, 0]) + f.instances[child] * (
         whole(back * r, inner) * p.energy[child, 1]
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from heat_sim.mapper.objective import Objective
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 ROUNDING = 1e-12
 """Sums of energies in another order differ by less than this share of them; a bound that near is no better."""
@@ -100,3 +101,13 @@ def energy_limit_pj(judge: Judge, cycles: float) -> float:
             share *= cycles
         return judge.best / share
     return _front_pj(judge, cycles) if judge.front > 0 else np.inf
+
+
+@njit(cache=True, error_model="numpy")
+def beaten(judge: Judge, energy_pj: Floats, cycles: Floats) -> Flags:
+    """Return `is_beaten` of every entry of two arrays (P, R)."""
+    found = np.zeros(energy_pj.shape, np.bool_)
+    for row in range(energy_pj.shape[0]):
+        for column in range(energy_pj.shape[1]):
+            found[row, column] = is_beaten(judge, energy_pj[row, column], cycles[row, column])
+    return found

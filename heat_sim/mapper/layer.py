@@ -1,139 +1,194 @@
-"""The cost of a factorised layer: every contraction order, each step under its best mapping."""
+"""The cost of a factorised layer: contraction order, fusion and every mapping, chosen together."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 
 from heat_sim.architecture import Architecture
-from heat_sim.einsum import Einsum
-from heat_sim.mapper.cache import MappingCache
-from heat_sim.mapper.edp import lower_left_hull, sum_vertices
-from heat_sim.mapper.result import MappedEinsum, MappingResult, pareto_front
-from heat_sim.mapper.roles import Bounds, matmul_extents, role_einsum
-from heat_sim.mapper.search import map_einsum
+from heat_sim.einsum import Cascade, Einsum
+from heat_sim.mapper.cascade.parts import HULL, PartSearch
+from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade
+from heat_sim.mapper.cascade.search import Incumbent, result_of, search_cascade
+from heat_sim.mapper.cascade.trees import MOST_OPERANDS, Order, candidate_trees, orders_of
+from heat_sim.mapper.cascade.vector_unit import VectorUnit
+from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapping import LevelConstraints
-from heat_sim.tensorize.contraction import Contraction, ContractionTree, contract, contraction_trees
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Machine:
-    """An architecture with its constraints, and the mappings found on it so far.
-
-    Attributes:
-        architecture: The hardware; its constraints name the tensors Inputs, Weights and Outputs.
-        constraints: Demands per level.
-        budget: Steps of the search per einsum at the most; None is some seconds.
-        cache: Where mappings are looked up and kept, beyond this run.
-        results: Mapping results by extents (batch, m, n, k).
-    """
-
-    architecture: Architecture
-    constraints: AbstractMapping[str, LevelConstraints]
-    budget: int | None = None
-    cache: MappingCache | None = None
-    results: dict[Bounds, MappingResult] = field(default_factory=dict)
-
-    def map(self, extents: Bounds) -> MappingResult:
-        """Return the hull of (energy, cycles) over all mappings of the batched matmul, searched once."""
-        if extents not in self.results:
-            self.results[extents] = map_einsum(
-                role_einsum(extents), self.architecture, objective="hull", constraints=self.constraints,
-                budget=self.budget, cache=self.cache,
-            )  # fmt: skip
-        return self.results[extents]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MappedStep:
-    """One pairwise contraction and its mapping.
-
-    Attributes:
-        einsum: The step, in the layer's own names.
-        mapped: Its mapping in the names of the roles.
-    """
-
-    einsum: Einsum
-    mapped: MappedEinsum
+from heat_sim.tensorize.contraction import ContractionTree, mac_optimal_tree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerOption:
-    """One way to run a layer: a contraction order and a mapping for every step.
+    """One way to run a layer.
 
     Attributes:
-        tree: The order; None for a single einsum.
-        steps: Contractions at run time, in order.
-        energy_pj: Sum over the steps.
-        cycles: Sum over the steps, which run one after another.
-        stored_words: Words of the weights that the steps read, after ahead-of-time contractions.
+        order: The contraction order; None for a cascade that was given.
+        mapped: Groups, mappings and cost.
     """
 
-    tree: ContractionTree | None
-    steps: tuple[MappedStep, ...]
-    energy_pj: float
-    cycles: int
-    stored_words: int
+    order: Order | None
+    mapped: MappedCascade
+
+    @property
+    def tree(self) -> ContractionTree | None:
+        """The contraction tree."""
+        return None if self.order is None else self.order.tree
+
+    @property
+    def energy_pj(self) -> float:
+        """In all."""
+        return self.mapped.energy_pj
+
+    @property
+    def cycles(self) -> int:
+        """In all."""
+        return self.mapped.cycles
+
+    @property
+    def stored_words(self) -> int:
+        """Words of the weights that are read at run time, after ahead-of-time contractions."""
+        return 0 if self.order is None else self.order.contraction.stored_words
 
     @property
     def ops(self) -> int:
         """Multiply-accumulates at run time."""
-        return sum(step.einsum.ops for step in self.steps)
+        return sum(row.ops for row in self.mapped.rows())
 
 
-def layer_options(einsum: Einsum, machine: Machine, *, activations: str) -> tuple[LayerOption, ...]:
-    """Return the vertices of the (energy, cycles) hull over all contraction orders, least cycles first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerResult:
+    """The outcome of a search over the contraction orders of a layer.
 
-    Contractions of weights alone are done ahead of time; their product is then a stored weight.
-
-    Args:
-        einsum: The layer as one einsum over activations and weights.
-        machine: The hardware.
-        activations: Name of the tensor that is only known at run time.
+    Attributes:
+        result: Best way to run it, front and proof.
+        options: One per entry of the front, with its contraction order.
+        orders: Orders that were looked at.
+        pruned: Those of them whose bound was beaten before anything was mapped.
     """
-    weights = frozenset(tensor.name for tensor in einsum.inputs if tensor.name != activations)
-    contractions = {tree: contract(einsum, tree, ahead_of_time=weights) for tree in contraction_trees(einsum)}
-    options: list[LayerOption] = []
-    # Cheap orders first, so that hopeless ones meet a bound instead of a search.
-    for tree, contraction in sorted(contractions.items(), key=lambda item: item[1].online.ops):
-        least_energy_pj = contraction.online.ops * machine.architecture.compute_energy_pj
-        least_cycles = contraction.online.ops / machine.architecture.peak_ops_per_cycle
-        if any(option.energy_pj <= least_energy_pj and option.cycles <= least_cycles for option in options):
-            continue
-        options += _options(tree, contraction, machine, activations)
-    vertices = lower_left_hull([(option.energy_pj, float(option.cycles)) for option in options])
-    return tuple(options[i] for i in vertices)
+
+    result: CascadeResult
+    options: tuple[LayerOption, ...]
+    orders: int
+    pruned: int
+
+    @property
+    def best(self) -> LayerOption:
+        """The option with the least objective; of a hull, the least EDP."""
+        return next(option for option in self.options if option.mapped is self.result.best)
 
 
-def _options(tree: ContractionTree, contraction: Contraction, machine: Machine, activations: str) -> list[LayerOption]:
-    live = activations
-    fronts: list[tuple[Einsum, tuple[MappedEinsum, ...]]] = []
-    for step in contraction.online.einsums:
-        fronts.append((step, machine.map(matmul_extents(step, inputs=live)).front))
-        live = step.output.name
-    points = [[(m.energy_pj, float(m.cycles)) for m in front] for _, front in fronts]
-    stored_words = sum(words for _, words in contraction.stored)
-    return [
-        _combine(tree, [(step, front[i]) for (step, front), i in zip(fronts, vertex.chosen, strict=True)], stored_words)
-        for vertex in sum_vertices(points, [1] * len(points))
-    ]
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Machine:
+    """An architecture with its constraints, and what was found on it so far.
 
+    Attributes:
+        architecture: The hardware; its constraints name the tensors Inputs, Weights and Outputs.
+        constraints: Demands per level.
+        vector_unit: For vector operations; None if there is none.
+        budget: Steps of the search per part at the most; None is some seconds.
+        fuse: Whether einsums are fused.
+        parts: Hulls of parts found so far.
+    """
 
-def _combine(tree: ContractionTree | None, chosen: list[tuple[Einsum, MappedEinsum]], stored_words: int) -> LayerOption:
-    return LayerOption(
-        tree=tree,
-        steps=tuple(MappedStep(einsum=einsum, mapped=mapped) for einsum, mapped in chosen),
-        energy_pj=sum(mapped.energy_pj for _, mapped in chosen),
-        cycles=sum(mapped.cycles for _, mapped in chosen),
-        stored_words=stored_words,
-    )
+    architecture: Architecture
+    constraints: AbstractMapping[str, LevelConstraints] = field(default_factory=dict)
+    vector_unit: VectorUnit | None = None
+    budget: int | None = None
+    fuse: bool = True
+    parts: PartSearch = field(init=False)
 
+    def __post_init__(self) -> None:
+        parts = PartSearch(
+            architecture=self.architecture, constraints=self.constraints, vector_unit=self.vector_unit,
+            budget=self.budget,
+        )  # fmt: skip
+        object.__setattr__(self, "parts", parts)
 
-def activation_options(einsum: Einsum, machine: Machine) -> tuple[LayerOption, ...]:
-    """Return the hull of an einsum of two activations: either operand may play the weights."""
-    mapped = [
-        mapped for tensor in einsum.inputs for mapped in machine.map(matmul_extents(einsum, inputs=tensor.name)).front
-    ]
-    front = pareto_front(mapped)
-    vertices = lower_left_hull([(m.energy_pj, float(m.cycles)) for m in front])
-    return tuple(_combine(None, [(einsum, front[i])], 0) for i in vertices)
+    def map_layer(
+        self,
+        einsum: Einsum,
+        *,
+        activations: str,
+        objective: Objective = OBJECTIVES["edp"],
+        trees: tuple[ContractionTree, ...] | None = None,
+    ) -> LayerResult:
+        """Return the best way to run a layer over all contraction orders.
+
+        Contractions of weights alone are done ahead of time, their product then a stored weight, or in every inference,
+        whichever is better.
+
+        Args:
+            einsum: The layer as one einsum over activations and weights.
+            activations: Name of the tensor that is only known at run time.
+            objective: As in `map_cascade`.
+            trees: Those to look at; None is all up to six operands, and for more those that are best without fusion.
+
+        Raises:
+            InfeasibleError: No order has a mapping.
+
+        >>> from heat_sim.architecture import StorageLevel
+        >>> from heat_sim.einsum import parse_einsum
+        >>> from heat_sim.tensorize.contraction import tree_to_text
+        >>> machine = Machine(architecture=Architecture(name="toy", compute_name="MAC", compute_energy_pj=1.0, levels=(
+        ...     StorageLevel(name="DRAM", read_energy_pj=9.0, update_energy_pj=9.0),
+        ...     StorageLevel(name="GLB", capacity_words=64, read_energy_pj=1.0, write_energy_pj=1.0,
+        ...                  update_energy_pj=1.0))))
+        >>> layer = parse_einsum("Y[s,o] = X[s,i] * G1[o,r] * G2[r,i]", extents={"s": 8, "o": 6, "i": 6, "r": 1})
+        >>> found = machine.map_layer(layer, activations="X")
+        >>> found.result.optimal, tree_to_text(found.best.tree), found.best.ops
+        (True, '((X G2) G1)', 96)
+        """
+        started = time.perf_counter()
+        incumbent = Incumbent(objective=objective)
+        whole = trees is None and len(einsum.inputs) <= MOST_OPERANDS
+        if trees is None:
+            trees = candidate_trees(einsum, self.parts, activations=activations)
+        orders = [order for tree in trees for order in orders_of(einsum, tree, activations=activations)]
+        owners: dict[int, Order] = {}
+        keep: list[MappedCascade] = []
+        pruned = 0
+        # Cheap orders first, so that hopeless ones meet a bound instead of a search.
+        for order in sorted(orders, key=lambda order: self._promise(order, objective)):
+            before = {id(each) for each in (*incumbent.front, *([incumbent.unfused] if incumbent.unfused else []))}
+            plans = incumbent.plans
+            search_cascade(order.cascade, self.parts, incumbent, fuse=self.fuse, weights=order.weights)
+            pruned += incumbent.plans == plans
+            for each in (*incumbent.front, *([incumbent.unfused] if incumbent.unfused else [])):
+                if id(each) not in before:
+                    owners[id(each)] = order
+                    keep.append(each)  # so that its id stays its own
+        if incumbent.unfused is None:
+            for step in orders[0].cascade.einsums:
+                self.parts.why_not(step, weights=orders[0].weights)
+        result = result_of(incumbent, self.parts, started=started, is_whole=whole or not self.fuse)
+        return LayerResult(
+            result=result,
+            options=tuple(LayerOption(order=owners[id(each)], mapped=each) for each in result.front),
+            orders=len(orders),
+            pruned=pruned,
+        )
+
+    def _promise(self, order: Order, objective: Objective) -> float:
+        free = [self.parts.free(einsum, weights=order.weights) for einsum in order.cascade.einsums]
+        return objective.value(sum(energy_pj for energy_pj, _ in free), sum(cycles for _, cycles in free))
+
+    def map_mac_optimal(
+        self, einsum: Einsum, *, activations: str, objective: Objective = OBJECTIVES["edp"]
+    ) -> LayerResult:  # fmt: skip
+        """Return the same for the one tree that has the fewest multiply-accumulates (opt_einsum), as HEAT chose it."""
+        return self.map_layer(
+            einsum, activations=activations, objective=objective, trees=(mac_optimal_tree(einsum),)
+        )  # fmt: skip
+
+    def map_cascade(
+        self, cascade: Cascade, *, objective: Objective = HULL, weights: frozenset[str] | None = None
+    ) -> CascadeResult:
+        """Return the best way to run a cascade, as `heat_sim.mapper.cascade.map_cascade`."""
+        started = time.perf_counter()
+        incumbent = Incumbent(objective=objective)
+        search_cascade(cascade, self.parts, incumbent, fuse=self.fuse, weights=weights)
+        if incumbent.unfused is None:
+            for einsum in cascade.einsums:
+                self.parts.why_not(einsum, weights=weights)
+        return result_of(incumbent, self.parts, started=started)

@@ -41,6 +41,7 @@ class Problem(NamedTuple):
         low: (L, 4) least bound in time.
         high: (L, 4) most.
         order: (L, 4) classes that must be the innermost loops in time, innermost first; -1 where free.
+        first_reads: 1 if the first arrival of each partial sum finds nothing to read, 0 if all find something.
         least_units: Compute units that must be used.
         divisor: (4, D) divisors of the extents, ascending.
         divisors: (4,) how many.
@@ -62,6 +63,7 @@ class Problem(NamedTuple):
     low: Ints
     high: Ints
     order: Ints
+    first_reads: int
     least_units: int
     divisor: Ints
     divisors: Ints
@@ -138,6 +140,7 @@ def problem_of(space: MapSpace, matmul: Matmul) -> Problem:
         low=low,
         high=high,
         order=order,
+        first_reads=0 if space.accumulates else 1,
         least_units=math.ceil(space.min_parallelism * space.architecture.peak_ops_per_cycle),
         divisor=divisor,
         divisors=np.array([len(values) for values in lists]),

@@ -154,10 +154,13 @@ class _Search:
             self.open_bound = min(self.open_bound, bound)
             return
         self.costed += 1
-        report = evaluate(self.space.einsum, self.space.architecture, mapping, link_transfers=False)
+        report = evaluate(
+            self.space.einsum, self.space.architecture, mapping, link_transfers=False,
+            accumulates=self.space.accumulates,
+        )  # fmt: skip
         candidate = MappedEinsum(
             einsum=self.space.einsum, architecture=self.space.architecture, mapping=mapping,
-            energy_pj=report.energy_pj, cycles=report.cycles,
+            energy_pj=report.energy_pj, cycles=report.cycles, accumulates=self.space.accumulates,
         )  # fmt: skip
         self.mapped = front_of([*self.mapped, candidate], objective=self.objective)
         self._judge_anew()

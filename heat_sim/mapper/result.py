@@ -26,6 +26,7 @@ class MappedEinsum:
         mapping: The loop nest.
         energy_pj: By the model.
         cycles: By the model.
+        accumulates: Whether partial sums of the output are there before the run.
     """
 
     einsum: Einsum
@@ -33,6 +34,7 @@ class MappedEinsum:
     mapping: Mapping
     energy_pj: float
     cycles: int
+    accumulates: bool = False
 
     @property
     def edp_pj_cycles(self) -> float:
@@ -42,7 +44,9 @@ class MappedEinsum:
     @property
     def report(self) -> Report:
         """The model's report of the mapping, made anew each time."""
-        return evaluate(self.einsum, self.architecture, self.mapping, link_transfers=False)
+        return evaluate(
+            self.einsum, self.architecture, self.mapping, link_transfers=False, accumulates=self.accumulates
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

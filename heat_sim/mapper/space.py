@@ -26,11 +26,13 @@ class Residence:
         level: 0 the outermost.
         tensors: Their names.
         reserved_words: Words of one instance of the level that others have taken.
+        accumulates: Whether the output, which resides, holds partial sums before the einsum runs.
     """
 
     level: int
     tensors: frozenset[str]
     reserved_words: int = 0
+    accumulates: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,11 @@ class MapSpace:
                 *(option for option in options if may_bypass),
             ]
         return tuple(options)
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether partial sums of the output are there before the einsum runs."""
+        return self.residence is not None and self.residence.accumulates
 
     def room_words(self, level: int) -> int | None:
         """Return the words of one instance that tiles may fill; None is unbounded.

@@ -18,7 +18,14 @@ from heat_sim.model.residual import count_cycles
 from heat_sim.model.words import Words, perfect_words, residual_words
 
 
-def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping, *, link_transfers: bool = True) -> Report:
+def evaluate(
+    einsum: Einsum,
+    architecture: Architecture,
+    mapping: Mapping,
+    *,
+    link_transfers: bool = True,
+    accumulates: bool = False,
+) -> Report:
     """Return counts, cycles and energy of the einsum under the mapping, as Timeloop reports them.
 
     Imperfect mappings are counted exactly, which Timeloop does not do (docs/model.md, section 12).
@@ -29,6 +36,8 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping, *, li
         mapping: The loop nest.
         link_transfers: Whether neighbouring children hand each other words that the level would send again
             (model section 9), as Timeloop does unless told otherwise; imperfect mappings have none.
+        accumulates: Whether partial sums of the output are there before the run, so that none is a first arrival
+            (rule 5.5).
 
     Raises:
         HeatError: A sliding window under an imperfect mapping of too many steps to be run.
@@ -48,10 +57,12 @@ def evaluate(einsum: Einsum, architecture: Architecture, mapping: Mapping, *, li
     """
     check_mapping(einsum, architecture, mapping)
     if mapping.is_perfect:
-        words = perfect_words(einsum, architecture, mapping, link_transfers=link_transfers)
+        words = perfect_words(
+            einsum, architecture, mapping, link_transfers=link_transfers, accumulates=accumulates
+        )  # fmt: skip
         compute_cycles = math.prod(loop.bound for level in mapping.levels for loop in level.temporal)
     else:
-        words = residual_words(einsum, architecture, mapping)
+        words = residual_words(einsum, architecture, mapping, accumulates=accumulates)
         compute_cycles = count_cycles(einsum, mapping)
     _check_capacity(einsum, architecture, words)
     meshes = [math.prod(loop.bound for loop in level.spatial) for level in mapping.levels]

@@ -40,12 +40,12 @@ class Words:
 
 
 def perfect_words(
-    einsum: Einsum, architecture: Architecture, mapping: Mapping, *, link_transfers: bool
+    einsum: Einsum, architecture: Architecture, mapping: Mapping, *, link_transfers: bool, accumulates: bool = False
 ) -> list[list[Words | None]]:
     """Return the words per tensor and level; None outside the outermost level that keeps the tensor.
 
     The first arrival of each element of an output finds nothing to add to, so it is neither read
-    back nor fetched from outside (first-read elision). Words that neighbours hand each other are
+    back nor fetched from outside (first-read elision), unless partial sums are there already. Words that neighbours hand each other are
     read and written at their own level.
 
     Args:
@@ -53,6 +53,7 @@ def perfect_words(
         architecture: The hardware.
         mapping: Perfect bounds only.
         link_transfers: Whether neighbours hand words to each other.
+        accumulates: Whether partial sums of the output are there before the run.
     """
     nest = lower(einsum, mapping)
     tile, partition, delta, _, _ = count_words(
@@ -72,7 +73,7 @@ def perfect_words(
             else:
                 above = traffic[row - 1] if row else None
                 distinct = int(partition[t, row])
-                elided = distinct if is_output else 0
+                elided = distinct if is_output and not accumulates else 0
                 from_neighbours = Fraction(0) if above is None else Fraction(above.links, instances)
                 received = Fraction(0) if above is None else above.child_words + from_neighbours - elided
                 # Averages over the instances are rounded as Timeloop rounds them.
@@ -97,7 +98,9 @@ def perfect_words(
     return result
 
 
-def residual_words(einsum: Einsum, architecture: Architecture, mapping: Mapping) -> list[list[Words | None]]:
+def residual_words(
+    einsum: Einsum, architecture: Architecture, mapping: Mapping, *, accumulates: bool = False
+) -> list[list[Words | None]]:
     """Return the same for a mapping with short last passes, counted exactly.
 
     Networks cost what the words sent at the mean distance of a full array cost.
@@ -106,6 +109,7 @@ def residual_words(einsum: Einsum, architecture: Architecture, mapping: Mapping)
         einsum: The workload.
         architecture: The hardware.
         mapping: With or without residuals.
+        accumulates: Whether partial sums of the output are there before the run.
     """
     full = perfect_words(einsum, architecture, mapping, link_transfers=False)
     result: list[list[Words | None]] = []
@@ -119,7 +123,7 @@ def residual_words(einsum: Einsum, architecture: Architecture, mapping: Mapping)
             if ideal is None:
                 rows.append(None)
             else:
-                elided = counts.distinct_words if is_output else 0
+                elided = counts.distinct_words if is_output and not accumulates else 0
                 has_parent = row > 0 and full_rows[row - 1] is not None
                 rows.append(
                     Words(

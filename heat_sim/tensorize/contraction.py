@@ -7,7 +7,7 @@ step keeps exactly the rank variables that the output or an operand outside the 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -85,7 +85,14 @@ def check_tree(einsum: Einsum, tree: ContractionTree) -> None:
         )  # fmt: skip
 
 
-def contract(einsum: Einsum, tree: ContractionTree, *, ahead_of_time: frozenset[str]) -> Contraction:
+def contract(
+    einsum: Einsum,
+    tree: ContractionTree,
+    *,
+    ahead_of_time: frozenset[str],
+    at_run_time: Collection[ContractionTree] = (),
+    right_first: Collection[ContractionTree] = (),
+) -> Contraction:
     """Return the pairwise steps of the tree.
 
     A step whose operands all derive from `ahead_of_time` is done offline and its result stored in their
@@ -97,6 +104,8 @@ def contract(einsum: Einsum, tree: ContractionTree, *, ahead_of_time: frozenset[
         einsum: Any number of operands, each rank indexed by one rank variable.
         tree: Over its operands.
         ahead_of_time: Names of operands that are known before the inference: the weights. Not all of them.
+        at_run_time: Subtrees of weights alone that are multiplied in every inference all the same.
+        right_first: Subtrees whose right side is done before the left one.
 
     Raises:
         SpecError: The tree is not one of this einsum, a projection is not plain, a name is
@@ -119,9 +128,14 @@ def contract(einsum: Einsum, tree: ContractionTree, *, ahead_of_time: frozenset[
         """Emit the steps of a subtree; return its result and whether that is known ahead of time."""
         if isinstance(subtree, str):
             return einsum.tensor(subtree), subtree in ahead_of_time
-        (left, left_known), (right, right_known) = visit(subtree[0]), visit(subtree[1])
+        if subtree in right_first:
+            right, right_known = visit(subtree[1])
+            left, left_known = visit(subtree[0])
+        else:
+            left, left_known = visit(subtree[0])
+            right, right_known = visit(subtree[1])
         result = einsum.output if subtree == tree else _result(einsum, subtree, name=next(free_names))
-        known = left_known and right_known
+        known = left_known and right_known and subtree not in at_run_time
         (offline if known else online).append(_step(einsum, (left, right), result))
         return result, known
 

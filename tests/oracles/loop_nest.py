@@ -91,6 +91,7 @@ def walk(
     *,
     extrapolated: bool = False,
     link_transfers: bool = False,
+    accumulates: bool = False,
 ) -> Walk:
     """Return the counts of one nest by executing it.
 
@@ -102,9 +103,10 @@ def walk(
             and iteration 1 stands for all the rest, so the nest jumps from there to whatever comes after the last. With
             it come its roundings: words are averaged over the instances of a level and rounded there.
         link_transfers: Whether neighbours hand words to each other.
+        accumulates: Whether partial sums of the output are there before the walk: then every arrival finds one.
     """
     assert mapping.is_perfect or not extrapolated, "the extrapolation is meant for perfect bounds"
-    run = _Run(einsum, architecture, mapping, extrapolated, link_transfers)
+    run = _Run(einsum, architecture, mapping, extrapolated, link_transfers, accumulates)
     names = [level.name for level in architecture.levels]
     counts: dict[tuple[str, str], Counts] = {}
     links: dict[tuple[str, str], int] = {}
@@ -138,6 +140,7 @@ class _Run(NamedTuple):
     mapping: Mapping
     extrapolated: bool
     link_transfers: bool
+    accumulates: bool
 
 
 class _Flow(NamedTuple):
@@ -182,7 +185,7 @@ def _flow(run: _Run, tensor: TensorAccess, *, parent: int, child: int) -> _Flow:
         passed += weight * sum(map(_words, linked.values()))
         ops += weight * len(asked | linked)
         cycles += weight * bool(asked or linked)
-        if tensor is run.einsum.output and not run.extrapolated:
+        if tensor is run.einsum.output and not run.extrapolated and not run.accumulates:
             for who, box in (asked | linked).items():
                 words = set(itertools.product(*itertools.starmap(range, box)))
                 begun[who[:family]] |= words

@@ -21,7 +21,7 @@ from heat_sim.mapper.edp import least_edp, lower_left_hull
 from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapper.padding import padded_spaces, trimmed
 from heat_sim.mapper.result import MappingResult
-from heat_sim.mapper.roles import role_einsum
+from heat_sim.mapper.roles import plain_shape, role_einsum
 from heat_sim.mapper.space import MapSpace, map_space
 from heat_sim.mapper.space_size import space_size
 from heat_sim.mapping import LevelConstraints
@@ -344,8 +344,8 @@ def test_primes_fill_an_array_of_16_by_16(objective: str) -> None:
 
 BIG = {
     "512x3072x768 on three": (FFN, LARGE, {}),
-    "BERT FFN on simba_l": (role_einsum((1, 512, 3072, 768)), SIMBA_L.architecture, SIMBA_L.constraints),
-    "BERT attention on simba_l": (role_einsum((12, 512, 512, 64)), SIMBA_L.architecture, SIMBA_L.constraints),
+    "BERT FFN on simba_l": (role_einsum(plain_shape(1, 512, 3072, 768)), SIMBA_L.architecture, SIMBA_L.constraints),
+    "BERT attention on simba_l": (role_einsum(plain_shape(12, 512, 512, 64)), SIMBA_L.architecture, SIMBA_L.constraints),
 }
 
 

@@ -1,0 +1,7 @@
+"""Cascades: contraction trees, fused groups and the mapping of every einsum, chosen together."""
+
+from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade, MappedGroup
+from heat_sim.mapper.cascade.search import map_cascade
+from heat_sim.mapper.cascade.vector_unit import VectorUnit
+
+__all__ = ["CascadeResult", "MappedCascade", "MappedGroup", "VectorUnit", "map_cascade"]

@@ -1,0 +1,310 @@
+"""The best way to run a cascade: which einsums form fused groups, how those are tiled, and every mapping.
+
+For each run of consecutive einsums the lower-left hull of (energy, cycles) is found, shortest first: over all ways to
+part it in two, whose hulls are known, and over all plans of it as one fused group. Energies and cycles add up, so the
+hull of a sum comes from the hulls of its parts (model section 10.2), and the least of any objective that is
+quasi-concave - EDP, energy, cycles, their products and weighted sums - lies on a vertex of the hull of the whole.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Sequence
+from collections.abc import Mapping as AbstractMapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from heat_sim.architecture import Architecture
+from heat_sim.einsum import Cascade
+from heat_sim.errors import HeatError, describe
+from heat_sim.mapper.cascade.parts import HULL, PartSearch
+from heat_sim.mapper.cascade.plan import GroupPlan
+from heat_sim.mapper.cascade.plans import MOST_LOOPS, group_of
+from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade, MappedGroup, transfers_cost
+from heat_sim.mapper.cascade.table import plan_batches
+from heat_sim.mapper.cascade.vector_unit import VectorUnit
+from heat_sim.mapper.edp import Point, lower_left_hull, sum_vertices
+from heat_sim.mapper.judge import Judge, beaten, is_beaten, judge_of
+from heat_sim.mapper.objective import OBJECTIVES, Objective
+from heat_sim.mapping import LevelConstraints
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Incumbent:
+    """The best that was found so far, over one cascade or several that do the same.
+
+    Attributes:
+        objective: What is minimised; the hull keeps all its vertices.
+        front: Ways to run the whole, fewest cycles first.
+        unfused: The best that fuses nothing.
+        plans: Ways of running a group that were looked at.
+    """
+
+    objective: Objective
+    front: list[MappedCascade] = field(default_factory=list)
+    unfused: MappedCascade | None = None
+    plans: int = 0
+    _judge: Judge | None = None
+
+    def offer(self, cascades: Sequence[MappedCascade]) -> bool:
+        """Take over what is better; return whether anything was."""
+        before = self.front
+        if self.objective.is_front:
+            self.front = hull_of([*self.front, *cascades])
+        else:
+            self.front = sorted([*self.front, *cascades], key=self.value)[:1]
+        for each in cascades:
+            if not each.is_fused and (self.unfused is None or self.value(each) < self.value(self.unfused)):
+                self.unfused = each
+        self._judge = None
+        return before != self.front
+
+    def value(self, cascade: MappedCascade) -> float:
+        """Return the objective, that of a hull being EDP."""
+        return self.objective.value(cascade.energy_pj, cascade.cycles)
+
+    @property
+    def judge(self) -> Judge:
+        """What the search for mappings sees of it."""
+        if self._judge is None:
+            best = min(map(self.value, self.front), default=math.inf)
+            self._judge = judge_of(self.objective, best=best, points=[each.point for each in self.front])
+        return self._judge
+
+    def beats(self, energy_pj: float, cycles: float) -> bool:
+        """Return whether nothing with at least so much energy and so many cycles is worth looking at."""
+        return is_beaten(self.judge, energy_pj, cycles)
+
+
+def search_cascade(
+    cascade: Cascade,
+    parts: PartSearch,
+    incumbent: Incumbent,
+    *,
+    fuse: bool,
+    weights: frozenset[str] | None = None,
+    most_loops: int = MOST_LOOPS,
+) -> bool:
+    """Offer the incumbent every way to run the cascade that may be better; return whether it took one.
+
+    Args:
+        cascade: In order.
+        parts: Knows the machine.
+        incumbent: The best so far.
+        fuse: Whether groups of more than one einsum are looked at.
+        weights: Names of all tensors that play Weights beside one that does not; None for the second operand.
+        most_loops: Common loops of a group at the most.
+    """
+    run = _Run(cascade=cascade, parts=parts, incumbent=incumbent, weights=weights, most_loops=most_loops)
+    return run.search(fuse=fuse)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One cascade under search; see `search_cascade`."""
+
+    cascade: Cascade
+    parts: PartSearch
+    incumbent: Incumbent
+    weights: frozenset[str] | None
+    most_loops: int
+
+    def search(self, *, fuse: bool) -> bool:
+        einsums = self.cascade.einsums
+        free = [self.parts.free(einsum, weights=self.weights) for einsum in einsums]
+        if self.incumbent.beats(*_total(free)):
+            return False
+        hulls: dict[tuple[int, int], list[MappedCascade]] = {}
+        for place, einsum in enumerate(einsums):
+            self.incumbent.plans += 1
+            hulls[place, place] = self.group(GroupPlan(einsums=(einsum,)), None, (0.0, 0.0))
+            if not hulls[place, place]:
+                return False
+        better = self.incumbent.offer(sums_of([hulls[place, place] for place in range(len(einsums))]))
+        for length in range(2, len(einsums) + 1 if fuse else 0):
+            for first in range(len(einsums) - length + 1):
+                last = first + length - 1
+                known: list[MappedCascade] = []
+                for cut in range(first, last):
+                    known += sums_of([hulls[first, cut], hulls[cut + 1, last]])
+                known = hull_of(known)
+                outside = _total(free[:first] + free[last + 1 :])
+                known, found_better = self._fuse(first, last, known, outside)
+                better = better or found_better
+                hulls[first, last] = known
+        if fuse:
+            better = self.incumbent.offer(hulls[0, len(einsums) - 1]) or better
+        return better
+
+    def _fuse(
+        self, first: int, last: int, known: list[MappedCascade], outside: Point
+    ) -> tuple[list[MappedCascade], bool]:
+        """Return the hull of einsums first..last with them in one group as well, and whether the best is a better one.
+
+        Plans are looked at in the order of their bounds.
+        """
+        group, better = group_of(self.cascade, first, last), False
+        batches = list(plan_batches(group, self.parts, weights=self.weights, most_loops=self.most_loops))
+        judge = judge_of(HULL, best=math.inf, points=[each.point for each in known])
+        rows: list[tuple[float, int, int, int]] = []
+        for number, batch in enumerate(batches):
+            self.incumbent.plans += int(np.isfinite(batch.energy_pj).sum())
+            hopeful = np.isfinite(batch.energy_pj) & ~beaten(judge, batch.energy_pj, batch.cycles)
+            hopeful &= ~beaten(self.incumbent.judge, outside[0] + batch.energy_pj, outside[1] + batch.cycles)
+            rows += [
+                (self.incumbent.objective.value(batch.energy_pj[row, column], batch.cycles[row, column]), number, row, column)
+                for row, column in np.argwhere(hopeful).tolist()
+            ]
+        for _, number, row, column in sorted(rows):
+            batch = batches[number]
+            energy_pj, cycles = float(batch.energy_pj[row, column]), float(batch.cycles[row, column])
+            if is_beaten(judge, energy_pj, cycles) or self.incumbent.beats(
+                outside[0] + energy_pj, outside[1] + cycles
+            ):
+                continue
+            if found := self.group(batch.plan(row, column), judge, outside):
+                known = hull_of([*known, *found])
+                judge = judge_of(HULL, best=math.inf, points=[each.point for each in known])
+                if len(group.einsums) == len(self.cascade.einsums):
+                    better = self.incumbent.offer(found) or better
+        return known, better
+
+    def group(self, plan: GroupPlan, judge: Judge | None, outside: Point) -> list[MappedCascade]:
+        """Return the hull of one plan; empty if nothing fits or none of it can matter."""
+        moved_pj, moved_cycles = transfers_cost(plan, self.parts.architecture)
+        parts = tuple(plan.parts())
+        counts = [part.count for part in parts]
+        least = [self.parts.bound(part, weights=self.weights) for part in parts]
+        hulls = []
+        for place, part in enumerate(parts):
+            energy_pj = moved_pj + sum(n * energy for n, (energy, _) in zip(counts, least, strict=True))
+            cycles = moved_cycles + sum(n * time for n, (_, time) in zip(counts, least, strict=True))
+            if judge is not None and (
+                is_beaten(judge, energy_pj, cycles)
+                or self.incumbent.beats(outside[0] + energy_pj, outside[1] + cycles)
+            ):
+                return []
+            hull = self.parts.hull(part, weights=self.weights)
+            if not hull:
+                return []
+            hulls.append(hull)
+            least[place] = min(each.energy_pj for each in hull), min(float(each.cycles) for each in hull)
+        points = [[(each.energy_pj, float(each.cycles)) for each in hull] for hull in hulls]
+        return [
+            _one_group(
+                MappedGroup(
+                    plan=plan,
+                    parts=parts,
+                    mapped=tuple(hull[i] for hull, i in zip(hulls, vertex.chosen, strict=True)),
+                    architecture=self.parts.architecture,
+                )
+            )
+            for vertex in sum_vertices(points, counts)
+        ]
+
+
+def _one_group(group: MappedGroup) -> MappedCascade:
+    return MappedCascade(groups=(group,), energy_pj=group.energy_pj, cycles=group.cycles)
+
+
+def _total(points: Sequence[Point]) -> Point:
+    return sum(energy_pj for energy_pj, _ in points), sum(cycles for _, cycles in points)
+
+
+def map_cascade(
+    cascade: Cascade,
+    architecture: Architecture,
+    *,
+    constraints: AbstractMapping[str, LevelConstraints] | None = None,
+    objective: Objective = OBJECTIVES["edp"],
+    fuse: bool = True,
+    vector_unit: VectorUnit | None = None,
+    weights: Collection[str] | None = None,
+) -> CascadeResult:
+    """Return the best way to run a cascade.
+
+    Args:
+        cascade: Contractions and vector operations, in order. Constraints call the operands of each contraction Inputs
+            and Weights, in the order in which they are written unless `weights` says otherwise, and its result Outputs.
+        architecture: The hardware.
+        constraints: Demands per level.
+        objective: EDP, energy, cycles, their products or a weighted sum; or "hull", all vertices of the lower-left hull
+            of energy and cycles.
+        fuse: Whether groups of more than one einsum are looked at.
+        vector_unit: For vector operations.
+        weights: Names of the tensors that play Weights; where both operands do, or neither, either may.
+
+    Raises:
+        HeatError: The objective is the Pareto front, or there is a vector operation and no vector unit.
+        InfeasibleError: An einsum has no mapping.
+
+    >>> from heat_sim.architecture import StorageLevel
+    >>> from heat_sim.einsum import parse_cascade
+    >>> machine = Architecture(name="toy", compute_name="MAC", compute_energy_pj=1.0, levels=(
+    ...     StorageLevel(name="DRAM", read_energy_pj=100.0, write_energy_pj=100.0, update_energy_pj=100.0),
+    ...     StorageLevel(name="GLB", capacity_words=64, read_energy_pj=1.0, write_energy_pj=1.0, update_energy_pj=1.0)))
+    >>> chain = parse_cascade(["H[m,f] = X[m,k] * U[k,f]", "Y[m,n] = H[m,f] * V[f,n]"],
+    ...                       extents={"m": 8, "k": 8, "f": 2, "n": 8}, name="low-rank")
+    >>> result = map_cascade(chain, machine)
+    >>> result.optimal, [len(group.mapped) for group in result.best.groups]  # one group of two: H never leaves the chip
+    (True, [2])
+    """
+    started = time.perf_counter()
+    if objective.is_front and objective != HULL:
+        raise HeatError(describe("objective", "a cascade has no such objective", got=objective.name,
+                                 expected="edp, energy, cycles, ed2p, weighted:PJ_PER_CYCLE or hull",
+                                 remedy="Choose one."))  # fmt: skip
+    parts = PartSearch(architecture=architecture, constraints=constraints or {}, vector_unit=vector_unit)
+    incumbent = Incumbent(objective=objective)
+    names = None if weights is None else frozenset(weights)
+    search_cascade(cascade, parts, incumbent, fuse=fuse, weights=names)
+    if incumbent.unfused is None:
+        for einsum in cascade.einsums:
+            parts.why_not(einsum, weights=names)
+    return result_of(incumbent, parts, started=started)
+
+
+def result_of(
+    incumbent: Incumbent, parts: PartSearch, *, started: float, is_whole: bool = True
+) -> CascadeResult:  # fmt: skip
+    """Return the outcome of a search.
+
+    Args:
+        incumbent: At its end.
+        parts: Those it used.
+        started: `time.perf_counter()` at its beginning.
+        is_whole: Whether every order was looked at.
+    """
+    assert incumbent.unfused is not None
+    return CascadeResult(
+        objective=incumbent.objective,
+        best=min(incumbent.front, key=incumbent.value),
+        front=tuple(incumbent.front),
+        unfused=incumbent.unfused,
+        optimal=parts.is_proven and is_whole,
+        plans=incumbent.plans,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def hull_of(cascades: Sequence[MappedCascade]) -> list[MappedCascade]:
+    """Return the vertices of the lower-left hull, fewest cycles first."""
+    return [cascades[i] for i in lower_left_hull([each.point for each in cascades])]
+
+
+def sums_of(parts: Sequence[Sequence[MappedCascade]]) -> list[MappedCascade]:
+    """Return the hull of running one choice of each part after another."""
+    points = [[each.point for each in part] for part in parts]
+    found: list[MappedCascade] = []
+    for vertex in sum_vertices(points, [1] * len(parts)):
+        chosen = [part[i] for part, i in zip(parts, vertex.chosen, strict=True)]
+        found.append(
+            MappedCascade(
+                groups=tuple(group for each in chosen for group in each.groups),
+                energy_pj=sum(each.energy_pj for each in chosen),
+                cycles=sum(each.cycles for each in chosen),
+            )
+        )
+    return found
