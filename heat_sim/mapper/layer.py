@@ -148,13 +148,14 @@ class Machine:
         owners: dict[int, Order] = {}
         keep: list[MappedCascade] = []
         pruned = 0
-        # Cheap orders first, so that hopeless ones meet a bound instead of a search.
-        for order in sorted(orders, key=lambda order: self._promise(order, objective)):
-            before = {id(each) for each in (*incumbent.front, *([incumbent.unfused] if incumbent.unfused else []))}
+        # Without fusion first, which is cheap to search; and hopeful orders first: the others then meet a bound.
+        ordered = sorted(orders, key=lambda order: self._promise(order, objective))
+        for order, fuse in [(order, fuse) for fuse in ((False, True) if self.fuse else (False,)) for order in ordered]:
+            before = {id(each) for each in incumbent.found()}
             plans = incumbent.plans
-            search_cascade(order.cascade, self.parts, incumbent, fuse=self.fuse, weights=order.weights)
-            pruned += incumbent.plans == plans
-            for each in (*incumbent.front, *([incumbent.unfused] if incumbent.unfused else [])):
+            search_cascade(order.cascade, self.parts, incumbent, fuse=fuse, weights=order.weights)
+            pruned += fuse == self.fuse and incumbent.plans == plans
+            for each in incumbent.found():
                 if id(each) not in before:
                     owners[id(each)] = order
                     keep.append(each)  # so that its id stays its own

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from heat_sim.errors import HeatError, InfeasibleError, describe
 from heat_sim.mapper.inside import root_bound
-from heat_sim.mapper.judge import ROUNDING, Judge, is_beaten, judge_of
+from heat_sim.mapper.judge import NO_LIMIT, ROUNDING, Judge, Limit, is_beaten, judge_of
 from heat_sim.mapper.matmul import Matmul, as_matmul
 from heat_sim.mapper.matmul_problem import Problem, problem_of
 from heat_sim.mapper.mesh import mesh_choices
 from heat_sim.mapper.nest import build_mapping
-from heat_sim.mapper.objective import Objective
+from heat_sim.mapper.objective import OBJECTIVES, Objective
+from heat_sim.mapper.opening import DONE, NO_ROOM, open_structures
 from heat_sim.mapper.result import MappedEinsum, MappingResult, front_of
 from heat_sim.mapper.space import MapSpace
-from heat_sim.mapper.structure import collect_structures
-from heat_sim.mapper.temporal import best_loops
+from heat_sim.mapper.structure import Structures, collect_structures
 from heat_sim.mapping import Mapping
 from heat_sim.model import evaluate
 
@@ -33,6 +33,7 @@ _FIRST_GAP = 0.02
 
 _MOST_STRUCTURES = 500_000
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
@@ -53,6 +54,7 @@ class _Search:
         costed: Mappings costed by the model.
         pruned: Branches set aside by bounds.
         open_bound: Nothing that was left out for want of budget has a smaller objective.
+        limits: Of what the mapping is a part of.
         judge: Knows what was found.
     """
 
@@ -68,6 +70,7 @@ class _Search:
     costed: int = 0
     pruned: int = 0
     open_bound: float = math.inf
+    limits: tuple[Limit, Limit] = (NO_LIMIT, NO_LIMIT)
     judge: Judge = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,7 +79,7 @@ class _Search:
     def _judge_anew(self) -> None:
         points = [(each.energy_pj, float(each.cycles)) for each in self.mapped]
         self.best = min((self.objective.value(*point) for point in points), default=math.inf)
-        self.judge = judge_of(self.objective, best=self.best, points=points)
+        self.judge = judge_of(self.objective, best=self.best, points=points, limits=self.limits)
 
     def run(self) -> bool:
         """Search until nothing is left or the budget ends; return whether nothing was left out."""
@@ -84,7 +87,8 @@ class _Search:
         low, gap = -1.0, _FIRST_GAP
         while True:
             # What is left of a front is found in one pass: the first points of it set most branches aside.
-            ends = root == 0 or gap > 1e6 or (self.objective.is_front and len(self.mapped) > 0)
+            limited = any(limit.times for limit in self.limits)
+            ends = root == 0 or gap > 1e6 or limited or (self.objective.is_front and len(self.mapped) > 0)
             high = math.inf if ends else root * (1 + gap)
             beyond = self._search_between(low, high, root)
             if self.budget <= 0:
@@ -107,45 +111,40 @@ class _Search:
         points = zip(found.energy_pj.tolist(), found.cycles.tolist(), strict=True)
         bounds = np.array([self.objective.value(energy_pj, cycles) for energy_pj, cycles in points])
         order = np.argsort(bounds, kind="stable")
-        for place, row in enumerate(order):
-            if not self.objective.is_front and bounds[row] >= self.best * (1 - ROUNDING):
-                self.pruned += len(order) - place
-                break
-            if is_beaten(self.judge, found.energy_pj[row], found.cycles[row]):
-                self.pruned += 1
-                continue
-            if self.budget <= 0:
-                self.open_bound = min(self.open_bound, float(bounds[row]))
-                break
-            self._open(found.keep[row], self.meshes[found.mesh[row]], float(found.cycles[row]), float(bounds[row]))
+        self._open(found, order, bounds[order])
         return int(found.beyond)
 
-    def _open(self, keep: Ints, spatial: Ints, least_cycles: float, bound: float) -> None:
-        """Find the best loops of one structure.
-
-        The nest of least energy is all there is to it, unless a bandwidth makes that one wait and cycles count.
-        """
-        units = int(spatial.prod())
-        waits = least_cycles - self.problem.latency > math.ceil(self.problem.ops / units)
-        never = not self.objective.is_front and self.objective.cycles_exponent == 0 and self.objective.kind != "sum"
-        for follow in (False,) if never else (True,) if waits else (False, True):
-            count, energy_pj, cycles, bounds, innermost, made = best_loops(
-                self.problem, self.judge, keep, spatial, follow, self.budget
-            )
-            self.budget -= made
-            if count < 0:
-                self.open_bound = min(self.open_bound, bound)
+    def _open(self, found: Structures, order: Ints, bounds: Floats) -> None:
+        """Find the best loops of structures, in this order, and cost what is worth it."""
+        keep, mesh = found.keep[order], found.mesh[order]
+        energy_pj, cycles = found.energy_pj[order], found.cycles[order]
+        place, again = 0, False
+        while place < len(order):
+            opened = open_structures(
+                self.problem, self.judge, keep, self.meshes, mesh, energy_pj, cycles, bounds, place, again,
+                max(0, self.budget),
+            )  # fmt: skip
+            self.budget -= opened.made
+            self.pruned += opened.pruned
+            if opened.status == DONE:
                 return
-            for nest in np.argsort(energy_pj * cycles, kind="stable"):
-                rounded = math.ceil(cycles[nest] * (1 - ROUNDING))
-                if not is_beaten(self.judge, energy_pj[nest], rounded):
+            place = opened.place
+            if opened.status == NO_ROOM:
+                # What comes later has no smaller bound.
+                self.open_bound = min(self.open_bound, float(bounds[place]))
+                self.budget = min(self.budget, 0)
+                return
+            spatial = self.meshes[mesh[place]]
+            for nest in np.argsort(opened.energy_pj * opened.cycles, kind="stable"):
+                rounded = math.ceil(opened.cycles[nest] * (1 - ROUNDING))
+                if not is_beaten(self.judge, opened.energy_pj[nest], rounded):
                     self._add(
-                        build_mapping(self.space, self.matmul, keep=keep, spatial=spatial, temporal=bounds[nest],
-                                      innermost=innermost[nest]),
-                        bound,
+                        build_mapping(self.space, self.matmul, keep=keep[place], spatial=spatial,
+                                      temporal=opened.bounds[nest], innermost=opened.innermost[nest]),
+                        float(bounds[place]),
                     )  # fmt: skip
-            if count == 0 or float(cycles.min()) <= least_cycles:
-                return
+            again = opened.again
+            place += not again
 
     def _add(self, mapping: Mapping | None, bound: float) -> None:
         """Cost a mapping by the model and keep it if it is better than the best, or on the front."""
@@ -203,20 +202,9 @@ def search_matmul(
     (True, 128)
     """
     started = time.perf_counter()
-    matmul = as_matmul(space.einsum)
-    choices = [mesh_choices(space, matmul, level=level) for level in range(len(space.architecture.levels))]
-    if not all(map(len, choices)):
+    search = _search_of(space, objective, budget=budget, known=tuple(known))
+    if search is None:
         raise InfeasibleError("no use of a mesh meets its constraints", level="", need=1, capacity=0)
-    search = _Search(
-        space=space,
-        matmul=matmul,
-        problem=problem_of(space, matmul),
-        meshes=np.concatenate(choices),
-        first_mesh=np.cumsum([0, *map(len, choices)]),
-        objective=objective,
-        budget=budget,
-        mapped=tuple(known),
-    )
     ran_through = search.run()
     if not search.mapped and not ran_through:
         raise HeatError(
@@ -236,3 +224,39 @@ def search_matmul(
         seconds=time.perf_counter() - started,
         space=space,
     )
+
+
+def hull_within(
+    space: MapSpace, limits: tuple[Limit, Limit], *, budget: int = DEFAULT_BUDGET
+) -> tuple[tuple[MappedEinsum, ...], bool]:
+    """Return the mappings on the hull that matter under the limits, and whether no other does; none may.
+
+    Args:
+        space: See `search_matmul`.
+        limits: What the mapping is a part of.
+        budget: See `search_matmul`.
+    """
+    search = _search_of(space, OBJECTIVES["hull"], budget=budget, limits=limits)
+    if search is None:
+        return (), True
+    ran_through = search.run()
+    return search.mapped, ran_through
+
+
+def _search_of(
+    space: MapSpace,
+    objective: Objective,
+    *,
+    budget: int,
+    known: tuple[MappedEinsum, ...] = (),
+    limits: tuple[Limit, Limit] = (NO_LIMIT, NO_LIMIT),
+) -> _Search | None:
+    """Return a search at its beginning; None if a mesh cannot be used as demanded."""
+    matmul = as_matmul(space.einsum)
+    choices = [mesh_choices(space, matmul, level=level) for level in range(len(space.architecture.levels))]
+    if not all(map(len, choices)):
+        return None
+    return _Search(
+        space=space, matmul=matmul, problem=problem_of(space, matmul), meshes=np.concatenate(choices),
+        first_mesh=np.cumsum([0, *map(len, choices)]), objective=objective, budget=budget, mapped=known, limits=limits,
+    )  # fmt: skip

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from heat_sim.mapper.matmul import Matmul
 from heat_sim.mapper.space import MapSpace
+from heat_sim.mapping import Dimension
 
 Ints = NDArray[np.int64]
 
@@ -57,16 +58,26 @@ def class_pairs(space: MapSpace, matmul: Matmul, *, level: int, c: int) -> tuple
         return ((1, 1),)
     # Several members are never constrained (`speaks_of_classes`), so their limits are those of the mesh.
     least, most = space.spatial_limit(level, members[0]) if len(members) == 1 else (1, storage.fanout)
-    extent = matmul.extents[c]
-    allowed = space.axes(level, members[0])
+    return _pairs(
+        tuple(space.einsum.extent(var) for var in members), storage.fanout_x, storage.fanout_y,
+        space.axes(level, members[0]), least, most, space.both_axes,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _pairs(
+    members: tuple[int, ...], fanout_x: int, fanout_y: int, axes: tuple[Dimension, ...], least: int, most: int,
+    both_axes: bool,
+) -> tuple[Pair, ...]:  # fmt: skip
+    """Return the pairs of a class with members of these extents on such a mesh, their product within limits."""
+    extent = math.prod(members)
     return tuple(
         (x, y)
         for x in divisors(extent)
-        if x <= storage.fanout_x and (x == 1 or "x" in allowed)
+        if x <= fanout_x and (x == 1 or "x" in axes)
         for y in divisors(extent // x)
-        if y <= storage.fanout_y and (y == 1 or "y" in allowed)
-        if least <= x * y <= most
-        and (min(x, y) == 1 or space.both_axes or _parts(tuple(space.einsum.extent(var) for var in members), x, y))
+        if y <= fanout_y and (y == 1 or "y" in axes)
+        if least <= x * y <= most and (min(x, y) == 1 or both_axes or _parts(members, x, y))
     )
 
 

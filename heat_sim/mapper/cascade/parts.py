@@ -1,16 +1,20 @@
 """The hulls of the parts of plans, each searched once.
 
 A part is known by the shape of its contraction and by role (`heat_sim.mapper.roles`): names do not matter. Less room at
-home leaves fewer mappings. So a hull that is known for more room, and fits, is the hull; and what does not fit in more
-room does not fit in less.
+home leaves fewer mappings. So the hull with all the room of home (`relaxed`) bounds every other one, and is the hull
+wherever it fits; where it does not, only what can still matter is searched for.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping as AbstractMapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Einsum
@@ -20,8 +24,9 @@ from heat_sim.mapper.cascade.plans import homes
 from heat_sim.mapper.cascade.vector_unit import MappedVectorOp, VectorUnit, map_vector_op
 from heat_sim.mapper.edp import Point, lower_left_hull
 from heat_sim.mapper.matmul import is_matmul
-from heat_sim.mapper.matmul_search import bound_of, search_matmul
-from heat_sim.mapper.objective import OBJECTIVES
+from heat_sim.mapper.judge import Limit
+from heat_sim.mapper.matmul_search import bound_of, hull_within, search_matmul
+from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapper.result import MappedEinsum
 from heat_sim.mapper.roles import Shape, matmul_shape, role_einsum
 from heat_sim.mapper.search import search_space
@@ -46,10 +51,13 @@ class _Key(NamedTuple):
     accumulates: bool
 
 
+_PLENTY = 2**60
+"""More words than any level has."""
+
+
 class _Hull(NamedTuple):
     """The hull of a part, and the words that the tiles of its vertices take at home beside what resides."""
 
-    room_words: int | None
     mapped: tuple[MappedEinsum, ...]
     occupied_words: int
 
@@ -73,9 +81,11 @@ class PartSearch:
     budget: int | None = None
     is_proven: bool = True
     searches: int = 0
-    _hulls: dict[_Key, list[_Hull]] = field(default_factory=dict)
+    _hulls: dict[_Key, _Hull] = field(default_factory=dict)
     _bounds: dict[_Key, Point] = field(default_factory=dict)
     _spaces: dict[Shape, MapSpace] = field(default_factory=dict)
+    _bests: dict[tuple[_Key, Objective], MappedEinsum | None] = field(default_factory=dict)
+    _partial: dict[tuple[_Key, int | None], list[tuple[_Hull, tuple[Limit, Limit]]]] = field(default_factory=dict)
     _others: dict[Einsum, tuple[MappedEinsum, ...]] = field(default_factory=dict)
 
     @property
@@ -84,29 +94,145 @@ class PartSearch:
         networks_cost = any(level.hop_energy_pj or level.router_energy_pj for level in self.architecture.levels)
         return () if networks_cost else homes(self.architecture)
 
-    def hull(self, part: Part, *, weights: frozenset[str] | None) -> tuple[Mapped, ...]:
-        """Return the hull of one part, empty if no mapping fits.
+    @property
+    def may_split(self) -> bool:
+        """Whether a mapping may have any loops at the outermost level, and tiles of any size."""
+        loops = any(demand.speaks_of_loops for demand in self.constraints.values())
+        return not loops and not any(level.min_utilization for level in self.architecture.levels)
+
+    def alone(self, einsum: Einsum, objective: Objective, *, weights: frozenset[str] | None) -> Mapped | None:
+        """Return the best way to run an einsum by itself; None if there is none.
 
         Args:
-            part: An einsum and what it finds at home.
+            einsum: Finds nothing at home.
+            objective: No front.
             weights: Names of all tensors that play Weights beside one that does not; None for the second operand.
         """
+        part = Part(einsum, None, 1)
+        if isinstance(einsum, VectorOp) or not is_matmul(einsum):
+            ways: tuple[Mapped, ...] = self.relaxed(part, weights=weights)
+        else:
+            ways = tuple(
+                mapped for key in self._keys(part, weights) if (mapped := self._best(key, objective)) is not None
+            )
+        return min(ways, key=lambda each: objective.value(each.energy_pj, each.cycles), default=None)
+
+    def _best(self, key: _Key, objective: Objective) -> MappedEinsum | None:
+        if (key, objective) not in self._bests:
+            limit = {} if self.budget is None else {"budget": self.budget}
+            self.searches += 1
+            try:
+                result = search_space(self._space(key, None), objective, **limit)
+            except InfeasibleError:
+                self._bests[key, objective] = None
+            else:
+                self.is_proven = self.is_proven and result.optimal
+                self._bests[key, objective] = result.best
+        return self._bests[key, objective]
+
+    def relaxed(self, part: Part, *, weights: frozenset[str] | None) -> tuple[Mapped, ...]:
+        """Return the hull of a part if the tiles of what does not reside had all the room of home."""
+        if isinstance(part.einsum, VectorOp):
+            free = part.residence and replace(part.residence, reserved_words=-_PLENTY)
+            return self._vector_hull(part.einsum, free)
+        if not is_matmul(part.einsum):
+            return self._other_hull(part.einsum)
+        return _hull_of([self._relaxed(key).mapped for key in self._keys(part, weights)])
+
+    def relaxed_within(
+        self, part: Part, limits: tuple[Limit, Limit], *, weights: frozenset[str] | None
+    ) -> tuple[tuple[Mapped, ...], bool]:
+        """Return what of the relaxed hull of a part matters under the limits, at least, and whether that fits.
+
+        Args:
+            part: Of a group.
+            limits: What it is a part of.
+            weights: See `alone`.
+        """
+        assert part.residence is not None
+        if isinstance(part.einsum, VectorOp):
+            relaxed = self.relaxed(part, weights=weights)
+            return relaxed, self._vector_hull(part.einsum, part.residence) == relaxed
+        found: list[tuple[MappedEinsum, ...]] = []
+        fits = True
+        for key in self._keys(part, weights):
+            hull = self._limited(key, None, limits)
+            room = self._space(key, part.residence.reserved_words).room_words(part.residence.level)
+            fits = fits and (room is None or hull.occupied_words <= room)
+            found.append(hull.mapped)
+        return _hull_of(found), fits
+
+    def hull_within(
+        self, part: Part, limits: tuple[Limit, Limit], *, weights: frozenset[str] | None
+    ) -> tuple[Mapped, ...]:
+        """Return what of the hull of a part matters under the limits, at least; arguments as in `relaxed_within`."""
         if isinstance(part.einsum, VectorOp):
             return self._vector_hull(part.einsum, part.residence)
         if not is_matmul(part.einsum):
             return self._other_hull(part.einsum)
-        keys = self._keys(part, weights)
-        if len(keys) == 1:
-            return self._matmul_hull(keys[0], part.residence)
-        found = [mapped for key in keys for mapped in self._matmul_hull(key, part.residence)]
-        return tuple(found[i] for i in lower_left_hull([(each.energy_pj, float(each.cycles)) for each in found]))
+        reserved = None if part.residence is None else part.residence.reserved_words
+        return _hull_of([self._limited(key, reserved, limits).mapped for key in self._keys(part, weights)])
+
+    def _limited(self, key: _Key, reserved_words: int | None, limits: tuple[Limit, Limit]) -> _Hull:
+        """Return what matters under the limits; None for the words that others have taken is all the room of home."""
+        if reserved_words is None and key in self._hulls:
+            return self._hulls[key]
+        known = self._partial.setdefault((key, reserved_words), [])
+        for hull, old in known:
+            if all(map(_is_narrower, limits, old)):
+                return hull
+        space = self._roomy_space(key) if reserved_words is None else self._space(key, reserved_words)
+        limit = {} if self.budget is None else {"budget": self.budget}
+        self.searches += 1
+        mapped, proven = hull_within(space, limits, **limit)
+        self.is_proven = self.is_proven and proven
+        hull = self._hull_of_front(mapped, key, space)
+        known.append((hull, limits))
+        return hull
+
+    def _roomy_space(self, key: _Key) -> MapSpace:
+        """Return the space of a part if what resides took no room at home."""
+        space = self._space(key, None)
+        if key.home is None:
+            return space
+        near = self.architecture.levels[key.home]
+        if near.usable_words is None:
+            return space
+        words = near.usable_words + sum(map(space.einsum.words, key.resident))
+        roomy = replace(near, capacity_words=words, multiple_buffering=1, min_utilization=0.0)
+        levels = (*self.architecture.levels[: key.home], roomy, *self.architecture.levels[key.home + 1 :])
+        return replace(space, architecture=replace(self.architecture, levels=levels))
+
+    def _hull_of_front(self, front: Sequence[MappedEinsum], key: _Key, space: MapSpace) -> _Hull:
+        """Return a hull found in a space with more room as one on the machine itself."""
+        occupied = max((_occupied(each, space.residence) for each in front), default=0)
+        if key.home is not None and self.architecture.levels[key.home].min_utilization:
+            occupied = _PLENTY  # not known to fill what has to be filled
+        return _Hull(tuple(replace(each, architecture=self.architecture) for each in front), occupied)
+
+    def _relaxed(self, key: _Key) -> _Hull:
+        if key not in self._hulls:
+            self._hulls[key] = self._search(key)
+        return self._hulls[key]
+
+    def _search(self, key: _Key) -> _Hull:
+        limit = {} if self.budget is None else {"budget": self.budget}
+        space = self._roomy_space(key)
+        self.searches += 1
+        try:
+            search = search_space if key.home is None else search_matmul
+            result = search(space, objective=HULL, **limit)
+        except InfeasibleError:
+            return _Hull((), 0)
+        self.is_proven = self.is_proven and result.optimal
+        return self._hull_of_front(result.front, key, space)
 
     def bound(self, part: Part, *, weights: frozenset[str] | None) -> Point:
         """Return energy and cycles that no mapping of a part is below."""
         if not isinstance(part.einsum, VectorOp) and is_matmul(part.einsum):
             points = [self._matmul_bound(key) for key in self._keys(part, weights)]
         else:
-            points = [(each.energy_pj, float(each.cycles)) for each in self.hull(part, weights=weights)]
+            points = [(each.energy_pj, float(each.cycles)) for each in self.relaxed(part, weights=weights)]
         if not points:
             return math.inf, math.inf
         return min(energy_pj for energy_pj, _ in points), min(cycles for _, cycles in points)
@@ -114,7 +240,7 @@ class PartSearch:
     def free(self, einsum: Einsum, *, weights: frozenset[str] | None) -> Point:
         """Return energy and cycles that an einsum takes at the least, fused or not."""
         everything = frozenset(tensor.name for tensor in einsum.tensors)
-        residences = [None, *(Residence(level=home, tensors=everything, reserved_words=-(2**60)) for home in self.homes)]
+        residences = [None, *(Residence(level=home, tensors=everything, reserved_words=-_PLENTY) for home in self.homes)]
         least = [self.bound(Part(einsum, residence, 1), weights=weights) for residence in residences]
         return min(energy for energy, _ in least), min(cycles for _, cycles in least)
 
@@ -172,41 +298,12 @@ class PartSearch:
 
     def _matmul_bound(self, key: _Key) -> Point:
         if known := self._hulls.get(key):
-            mapped = known[0].mapped  # that with the most room
-            least = (math.inf, math.inf)
-            if mapped:
-                least = min(each.energy_pj for each in mapped), min(float(each.cycles) for each in mapped)
-            return least
+            if not known.mapped:
+                return math.inf, math.inf
+            return min(each.energy_pj for each in known.mapped), min(float(each.cycles) for each in known.mapped)
         if key not in self._bounds:
             self._bounds[key] = bound_of(self._space(key, None))
         return self._bounds[key]
-
-    def _matmul_hull(self, key: _Key, residence: Residence | None) -> tuple[MappedEinsum, ...]:
-        reserved = None if residence is None else residence.reserved_words
-        room = None if key.home is None else self._space(key, reserved).room_words(key.home)
-        known = self._hulls.setdefault(key, [])
-        for hull in known:
-            has_more = room is None or hull.room_words is None or hull.room_words >= room
-            if has_more and (room is None or not hull.mapped or hull.occupied_words <= room):
-                return hull.mapped
-        if not known and residence is not None and residence.reserved_words > 0:
-            # With all the room first: what is found there often serves every smaller one.
-            self._matmul_hull(key, replace(residence, reserved_words=0))
-            return self._matmul_hull(key, residence)
-        limit = {} if self.budget is None else {"budget": self.budget}
-        space = self._space(key, reserved)
-        self.searches += 1
-        try:
-            search = search_space if residence is None else search_matmul
-            result = search(space, objective=HULL, **limit)
-        except InfeasibleError:
-            mapped: tuple[MappedEinsum, ...] = ()
-        else:
-            self.is_proven = self.is_proven and result.optimal
-            mapped = result.front
-        known.append(_Hull(room, mapped, max((_occupied(each, space.residence) for each in mapped), default=0)))
-        known.sort(key=lambda hull: math.inf if hull.room_words is None else hull.room_words, reverse=True)
-        return mapped
 
     def _vector_hull(self, op: VectorOp, residence: Residence | None) -> tuple[MappedVectorOp, ...]:
         if self.vector_unit is None:
@@ -226,6 +323,40 @@ class PartSearch:
             self.is_proven = self.is_proven and result.optimal
             self._others[einsum] = result.front
         return self._others[einsum]
+
+
+def _hull_of(fronts: Sequence[tuple[MappedEinsum, ...]]) -> tuple[MappedEinsum, ...]:
+    """Return the hull of several hulls."""
+    if len(fronts) == 1:
+        return fronts[0]
+    found = [mapped for front in fronts for mapped in front]
+    return tuple(found[i] for i in lower_left_hull([(each.energy_pj, float(each.cycles)) for each in found]))
+
+
+def _is_narrower(limit: Limit, old: Limit) -> bool:
+    """Return whether all that one limit leaves, an older one left too."""
+    if old.times == 0:
+        return True
+    if limit.times < old.times or limit.with_pj < old.with_pj or limit.with_cycles < old.with_cycles:
+        return False
+    if limit.front != old.front or limit.front == 1:
+        return False
+    same = (limit.energy_exponent, limit.cycles_exponent, limit.pj_per_cycle) == (
+        old.energy_exponent, old.cycles_exponent, old.pj_per_cycle
+    )  # fmt: skip
+    if limit.front == 0:
+        return same and limit.best <= old.best
+    # Convex and falling: one hull is nowhere above the other if it is not at the vertices of both.
+    at = np.concatenate([limit.cycles, old.cycles])
+    return bool((_hull_pj(limit, at) <= _hull_pj(old, at)).all())
+
+
+def _hull_pj(limit: Limit, cycles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the least energy that a hull has at so many cycles, infinite where it has none."""
+    if not len(limit.cycles):
+        return np.full(len(cycles), np.inf)
+    energy_pj = np.interp(cycles, limit.cycles, limit.energy_pj)
+    return np.where(cycles < limit.cycles[0], np.inf, energy_pj)
 
 
 def _occupied(mapped: MappedEinsum, residence: Residence | None) -> int:

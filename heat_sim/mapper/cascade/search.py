@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from heat_sim.architecture import Architecture
-from heat_sim.einsum import Cascade
+from heat_sim.einsum import Cascade, Einsum
 from heat_sim.errors import HeatError, describe
-from heat_sim.mapper.cascade.parts import HULL, PartSearch
-from heat_sim.mapper.cascade.plan import GroupPlan
+from heat_sim.mapper.cascade.parts import HULL, Mapped, PartSearch
+from heat_sim.mapper.cascade.plan import GroupPlan, Part
 from heat_sim.mapper.cascade.plans import MOST_LOOPS, group_of
 from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade, MappedGroup, transfers_cost
-from heat_sim.mapper.cascade.table import plan_batches
+from heat_sim.mapper.cascade.table import PlanKey, plan_batches
 from heat_sim.mapper.cascade.vector_unit import VectorUnit
 from heat_sim.mapper.edp import Point, lower_left_hull, sum_vertices
-from heat_sim.mapper.judge import Judge, beaten, is_beaten, judge_of
+from heat_sim.mapper.judge import NO_LIMIT, Judge, Limit, beaten, is_beaten, judge_of, limit_of
 from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapping import LevelConstraints
 
@@ -60,6 +60,10 @@ class Incumbent:
                 self.unfused = each
         self._judge = None
         return before != self.front
+
+    def found(self) -> list[MappedCascade]:
+        """Return the front, and the best that fuses nothing."""
+        return [*self.front, *([] if self.unfused is None else [self.unfused])]
 
     def value(self, cascade: MappedCascade) -> float:
         """Return the objective, that of a hull being EDP."""
@@ -116,27 +120,44 @@ class _Run:
         free = [self.parts.free(einsum, weights=self.weights) for einsum in einsums]
         if self.incumbent.beats(*_total(free)):
             return False
+        better = self._offer_singles()
         hulls: dict[tuple[int, int], list[MappedCascade]] = {}
         for place, einsum in enumerate(einsums):
             self.incumbent.plans += 1
-            hulls[place, place] = self.group(GroupPlan(einsums=(einsum,)), None, (0.0, 0.0))
-            if not hulls[place, place]:
-                return False
-        better = self.incumbent.offer(sums_of([hulls[place, place] for place in range(len(einsums))]))
+            hulls[place, place] = self.alone(einsum, _total(free[:place] + free[place + 1 :]))
+        alone = [hulls[place, place] for place in range(len(einsums))]
+        if all(alone):
+            better = self.incumbent.offer(sums_of(alone)) or better
+        elif not fuse:
+            return better
         for length in range(2, len(einsums) + 1 if fuse else 0):
             for first in range(len(einsums) - length + 1):
                 last = first + length - 1
                 known: list[MappedCascade] = []
                 for cut in range(first, last):
-                    known += sums_of([hulls[first, cut], hulls[cut + 1, last]])
+                    if hulls[first, cut] and hulls[cut + 1, last]:
+                        known += sums_of([hulls[first, cut], hulls[cut + 1, last]])
                 known = hull_of(known)
                 outside = _total(free[:first] + free[last + 1 :])
                 known, found_better = self._fuse(first, last, known, outside)
                 better = better or found_better
                 hulls[first, last] = known
-        if fuse:
+        if fuse and hulls[0, len(einsums) - 1]:
             better = self.incumbent.offer(hulls[0, len(einsums) - 1]) or better
         return better
+
+    def _offer_singles(self) -> bool:
+        """Offer the incumbent the best of each einsum by itself, which is found fast."""
+        if self.incumbent.objective.is_front:
+            return False
+        chosen: list[MappedCascade] = []
+        for einsum in self.cascade.einsums:
+            each = self.parts.alone(einsum, self.incumbent.objective, weights=self.weights)
+            if each is None:
+                return False
+            plan = GroupPlan(einsums=(einsum,))
+            chosen.append(self._mapped(plan, tuple(plan.parts()), (each,)))
+        return self.incumbent.offer(sums_of([[each] for each in chosen]))
 
     def _fuse(
         self, first: int, last: int, known: list[MappedCascade], outside: Point
@@ -157,56 +178,106 @@ class _Run:
                 (self.incumbent.objective.value(batch.energy_pj[row, column], batch.cycles[row, column]), number, row, column)
                 for row, column in np.argwhere(hopeful).tolist()
             ]
+        settled: set[PlanKey] = set()  # nothing that only splits the nest of one of these is better
         for _, number, row, column in sorted(rows):
             batch = batches[number]
+            key = batch.key(row, column)
+            if self.parts.may_split and any(each in settled for each in key.coarser(group)):
+                continue
             energy_pj, cycles = float(batch.energy_pj[row, column]), float(batch.cycles[row, column])
             if is_beaten(judge, energy_pj, cycles) or self.incumbent.beats(
                 outside[0] + energy_pj, outside[1] + cycles
             ):
                 continue
-            if found := self.group(batch.plan(row, column), judge, outside):
+            found, is_settled = self.group(batch.plan(row, column), judge, outside)
+            if is_settled:
+                settled.add(key)
+            if found:
                 known = hull_of([*known, *found])
                 judge = judge_of(HULL, best=math.inf, points=[each.point for each in known])
                 if len(group.einsums) == len(self.cascade.einsums):
                     better = self.incumbent.offer(found) or better
         return known, better
 
-    def group(self, plan: GroupPlan, judge: Judge | None, outside: Point) -> list[MappedCascade]:
-        """Return the hull of one plan; empty if nothing fits or none of it can matter."""
-        moved_pj, moved_cycles = transfers_cost(plan, self.parts.architecture)
+    def alone(self, einsum: Einsum, outside: Point) -> list[MappedCascade]:
+        """Return what matters of the hull of an einsum by itself, if the others take so much at the least."""
+        plan = GroupPlan(einsums=(einsum,))
+        (part,) = plan.parts()
+        limit = limit_of(self.incumbent.judge, times=1, with_pj=outside[0], with_cycles=outside[1])
+        hull = self.parts.hull_within(part, (limit, NO_LIMIT), weights=self.weights)
+        return [self._mapped(plan, (part,), (each,)) for each in hull]
+
+    def group(self, plan: GroupPlan, judge: Judge, outside: Point) -> tuple[list[MappedCascade], bool]:
+        """Return what of the hull of one plan matters, and whether plans that only split its nest do not.
+
+        Args:
+            plan: Of more than one einsum.
+            judge: Knows the hull of the group so far.
+            outside: Energy and cycles of the other einsums at the least.
+        """
+        moved = transfers_cost(plan, self.parts.architecture)
         parts = tuple(plan.parts())
         counts = [part.count for part in parts]
         least = [self.parts.bound(part, weights=self.weights) for part in parts]
-        hulls = []
-        for place, part in enumerate(parts):
-            energy_pj = moved_pj + sum(n * energy for n, (energy, _) in zip(counts, least, strict=True))
-            cycles = moved_cycles + sum(n * time for n, (_, time) in zip(counts, least, strict=True))
-            if judge is not None and (
-                is_beaten(judge, energy_pj, cycles)
-                or self.incumbent.beats(outside[0] + energy_pj, outside[1] + cycles)
-            ):
-                return []
-            hull = self.parts.hull(part, weights=self.weights)
-            if not hull:
-                return []
-            hulls.append(hull)
-            least[place] = min(each.energy_pj for each in hull), min(float(each.cycles) for each in hull)
+        # With all the room of home first: what that costs, plans that only split the nest cost as well.
+        # The dearest part first: what its bound leaves out weighs most.
+        order = sorted(range(len(parts)), key=lambda place: -counts[place] * least[place][0])
+        is_settled, hulls = True, [tuple[Mapped, ...]()] * len(parts)
+        for place in order:
+            part = parts[place]
+            limits = self._limits(judge, outside, moved, counts, least, place)
+            if self._is_beaten(judge, outside, moved, counts, least):
+                return [], True
+            relaxed, fits = self.parts.relaxed_within(part, limits, weights=self.weights)
+            if not relaxed:
+                return [], True
+            is_settled = is_settled and fits
+            hulls[place] = relaxed
+            least[place] = min(each.energy_pj for each in relaxed), min(float(each.cycles) for each in relaxed)
+        if self._is_beaten(judge, outside, moved, counts, least):
+            return [], True
+        for place in order if not is_settled else ():
+            part = parts[place]
+            limits = self._limits(judge, outside, moved, counts, least, place)
+            hulls[place] = self.parts.hull_within(part, limits, weights=self.weights)
+            if not hulls[place]:
+                return [], False
+            least[place] = min(e.energy_pj for e in hulls[place]), min(float(e.cycles) for e in hulls[place])
+            if self._is_beaten(judge, outside, moved, counts, least):
+                return [], False
         points = [[(each.energy_pj, float(each.cycles)) for each in hull] for hull in hulls]
-        return [
-            _one_group(
-                MappedGroup(
-                    plan=plan,
-                    parts=parts,
-                    mapped=tuple(hull[i] for hull, i in zip(hulls, vertex.chosen, strict=True)),
-                    architecture=self.parts.architecture,
-                )
-            )
+        found = [
+            self._mapped(plan, parts, tuple(hull[i] for hull, i in zip(hulls, vertex.chosen, strict=True)))
             for vertex in sum_vertices(points, counts)
         ]
+        return found, is_settled
+
+    def _limits(
+        self, judge: Judge, outside: Point, moved: Point, counts: Sequence[int], least: Sequence[Point], place: int
+    ) -> tuple[Limit, Limit]:
+        """Return what one part must undercut, with all others at their least."""
+        energy_pj, cycles = _sum(moved, counts, least, but=place)
+        return (
+            limit_of(self.incumbent.judge, times=counts[place], with_pj=outside[0] + energy_pj,
+                     with_cycles=outside[1] + cycles),
+            limit_of(judge, times=counts[place], with_pj=energy_pj, with_cycles=cycles),
+        )  # fmt: skip
+
+    def _is_beaten(
+        self, judge: Judge, outside: Point, moved: Point, counts: Sequence[int], least: Sequence[Point]
+    ) -> bool:  # fmt: skip
+        energy_pj, cycles = _sum(moved, counts, least)
+        return is_beaten(judge, energy_pj, cycles) or self.incumbent.beats(outside[0] + energy_pj, outside[1] + cycles)
+
+    def _mapped(self, plan: GroupPlan, parts: tuple[Part, ...], mapped: tuple[Mapped, ...]) -> MappedCascade:
+        group = MappedGroup(plan=plan, parts=parts, mapped=mapped, architecture=self.parts.architecture)
+        return MappedCascade(groups=(group,), energy_pj=group.energy_pj, cycles=group.cycles)
 
 
-def _one_group(group: MappedGroup) -> MappedCascade:
-    return MappedCascade(groups=(group,), energy_pj=group.energy_pj, cycles=group.cycles)
+def _sum(moved: Point, counts: Sequence[int], least: Sequence[Point], *, but: int = -1) -> Point:
+    """Return what moves and parts cost together, but for one part."""
+    others = [(n, point) for place, (n, point) in enumerate(zip(counts, least, strict=True)) if place != but]
+    return moved[0] + sum(n * e for n, (e, _) in others), moved[1] + sum(n * t for n, (_, t) in others)
 
 
 def _total(points: Sequence[Point]) -> Point:

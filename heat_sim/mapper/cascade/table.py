@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,44 @@ from heat_sim.vector_op import VectorOp
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+class PlanKey(NamedTuple):
+    """What tells the plans of a group apart.
+
+    Attributes:
+        home: Level of what stays on the chip.
+        tiles: Rank variables of the common loops, outermost first, with their extents in one iteration.
+        residents: Inputs that are brought home in steps of their own.
+    """
+
+    home: int
+    tiles: tuple[tuple[str, int], ...]
+    residents: frozenset[str]
+
+    def coarser(self, group: Group) -> Iterator[PlanKey]:
+        """Yield the plans whose nest this one only splits: the first loops of it, the last of them shorter.
+
+        With all the room there is, such a plan is never dearer: its einsums can have the missing loops at the outermost
+        level of their own mappings, in the same order, and read, write and hold then just what this plan does. What
+        does not change with the missing loops resides in both or in neither; what resides here and is another part in
+        every iteration there is as good as read anew.
+        """
+        for count in range(len(self.tiles) + 1):
+            kept = self.tiles[:count]
+            last, size = kept[-1] if kept else ("", 0)
+            sizes = [s for s in divisors(group.extents[last]) if s % size == 0][:-1] if kept else [0]
+            for larger in sizes:
+                if count == len(self.tiles) and larger == size:
+                    continue
+                tiles = (*kept[:-1], (last, larger)) if kept else ()
+                order = [var for var, _ in tiles]
+                residents = frozenset(
+                    name
+                    for name in self.residents
+                    if name in group.shared or _innermost(order, group.rank_vars[name]) < len(order) - 1
+                )
+                yield PlanKey(self.home, tiles, residents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,6 +87,10 @@ class PlanBatch:
     residents: tuple[frozenset[str], ...]
     energy_pj: Floats
     cycles: Floats
+
+    def key(self, row: int, column: int) -> PlanKey:
+        """Return what tells one of the plans apart."""
+        return PlanKey(self.home, tuple(zip(self.order, map(int, self.tiles[row]), strict=True)), self.residents[column])
 
     def plan(self, row: int, column: int) -> GroupPlan:
         """Return one of the plans."""

@@ -6,21 +6,22 @@ rules are folded finds what AccelForge found, where its space is the same or can
 
 Rules of AccelForge that differ from docs/model.md:
 
-* drain: a level that is not the outermost keeper of the output is read once more for every word that it hands up. So its
-  reads, like its writes, are its updates and fills (we: updates less the first visits; rules 5.2 and 5.4).
+* drain: a level that is not the outermost keeper of the output is read once more for every word that it hands up. So
+  its reads, like its writes, are its updates and fills (we: updates less the first visits; rules 5.2 and 5.4).
 * unicast: between the cores of tpu_v4i (may_reuse: Nothing) nothing is multicast (we: rule 4.2).
 * leakage of all instances (we: of those at work, rule 7.3). The architectures here have all of it at MainMemory.
 * time is not rounded up to whole cycles (we: rule 8.2). Else as ours: the slowest component, einsum after einsum.
-* order: a storage of an inner level stands below those of all outer levels (force_memory_hierarchy_order), and a tile is
-  fetched anew in every iteration of a loop above its storage (we: not by the innermost run of loops that do not touch
-  it, rule 3.3). Where levels nest by tensor that costs nothing; in eyeriss it forbids weights that stay in their
-  scratchpad while the input scratchpad, which is an outer level, is refilled.
+* order: a storage of an inner level stands below those of all outer levels (force_memory_hierarchy_order), and a tile
+  is fetched anew in every iteration of a loop above its storage (we: not by the innermost run of loops that do not
+  touch it, rule 3.3). In eyeriss that forbids weights that stay in their scratchpad while the input scratchpad, an
+  outer level, is refilled; in the others it costs nothing.
 * min_usage: 1: every mesh axis is used as much as any mapping does.
 
-With a rule taken out, accelforge 1.0.467 itself finds what map_cascade finds (by hand, not run here):
-tpu_v4i with may_reuse: All, simba without min_usage, eyeriss with force_memory_hierarchy_order: False at WeightScratchpad.
+With a rule taken out, accelforge 1.0.467 itself finds what map_cascade finds (by hand, not run here): tpu_v4i with
+may_reuse: All, simba without min_usage, eyeriss with force_memory_hierarchy_order: False at WeightScratchpad.
 """
 
+# ruff: noqa: T201
 from __future__ import annotations
 
 import itertools
@@ -33,7 +34,7 @@ from pathlib import Path
 
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Cascade, Einsum, parse_cascade
-from heat_sim.mapper.cascade_search import MappedCascade, map_cascade
+from heat_sim.mapper.cascade import MappedCascade, map_cascade
 from heat_sim.mapping import LevelConstraints, LevelMapping, Loop, Mapping
 from heat_sim.model import Report, evaluate
 from heat_sim.specs import ArchitectureSpec, load_architecture
@@ -59,10 +60,13 @@ NESTS = {
     ("eyeriss", "matmuls"): f"GlobalBuffer[W] m4 {_EYERISS} n64 | WeightScratchpad[W] m2 | OutputScratchpad[O] k8",
     ("eyeriss", "three"): f"GlobalBuffer[WO] k4 m4 {_EYERISS} n128 | WeightScratchpad[W] m4 | OutputScratchpad[O] k4",
     # Its first of two fused, where the loop over m is the common one; the others have the nests above.
-    ("eyeriss", "matmuls", 0): f"GlobalBuffer[W] m2 k2 {_EYERISS} n64 | WeightScratchpad[W] m4 | OutputScratchpad[O] k4",
+    ("eyeriss", "matmuls", 0): f"GlobalBuffer[W] m2 k2 {_EYERISS} n64 | WeightScratchpad[W] m4 "
+    "| OutputScratchpad[O] k4",
     # The first two of three fused, likewise.
-    ("eyeriss", "three", 0): f"GlobalBuffer[WO] m4 k4 {_EYERISS} n128 | WeightScratchpad[W] m4 | OutputScratchpad[O] k4",
-    ("eyeriss", "three", 1): f"GlobalBuffer[WO] m4 k4 {_EYERISS} n128 | WeightScratchpad[W] m4 | OutputScratchpad[O] k4",
+    ("eyeriss", "three", 0): f"GlobalBuffer[WO] m4 k4 {_EYERISS} n128 | WeightScratchpad[W] m4 "
+    "| OutputScratchpad[O] k4",
+    ("eyeriss", "three", 1): f"GlobalBuffer[WO] m4 k4 {_EYERISS} n128 | WeightScratchpad[W] m4 "
+    "| OutputScratchpad[O] k4",
 }
 """The mappings of accelforge 1.0.467 (each found again with it), below MainMemory. An intermediate is kept at
 GlobalBuffer too when fused, and not at MainMemory."""
@@ -116,8 +120,8 @@ def actions_of(einsum: Einsum, mapping: Mapping, report: Report, *, unicast_belo
             if not counts.kept:
                 continue
             copies = 1
-            below = next((at for at in range(place + 1, len(mapping.levels)) if tensor in mapping.levels[at].keep), None)
-            for at in range(place, len(mapping.levels) if below is None else below):
+            keepers = [at for at, here in enumerate(mapping.levels) if at > place and tensor in here.keep]
+            for at in range(place, keepers[0] if keepers else len(mapping.levels)):
                 if mapping.levels[at].level == unicast_below:
                     touching = einsum.tensor(tensor).rank_vars
                     copies *= math.prod(x.bound for x in mapping.levels[at].spatial if x.rank_var not in touching)
@@ -168,7 +172,8 @@ def as_accelforge(
     leaked = sum(level.leakage_energy_pj_per_cycle for level in architecture.levels) * HERTZ[name]
     energies["leak"] = {"leak": leaked * max(seconds.values())}
     in_joule = {
-        component: {action: value * JOULE[name] for action, value in each.items()} for component, each in energies.items()
+        component: {action: value * JOULE[name] for action, value in each.items()}
+        for component, each in energies.items()
     }
     return actions, in_joule, seconds
 
@@ -241,35 +246,46 @@ def with_its_charges(name: str, architecture: Architecture) -> Architecture:
     return replace(architecture, levels=tuple(levels[level.name] for level in architecture.levels))
 
 
-def demands(name: str, spec: ArchitectureSpec) -> Iterator[dict[str, LevelConstraints]]:
-    """Yield the constraints under which the folded charges are exact and the space is AccelForge's; the best counts.
+def demands(
+    name: str, spec: ArchitectureSpec, charged: Architecture
+) -> Iterator[tuple[Architecture, dict[str, LevelConstraints]]]:
+    """Yield what to search under, so that the folded charges are exact and the space is AccelForge's; the best counts.
 
-    tpu_v4i: rows over the cores, weights through GlobalBuffer. simba: all 16 PEs (min_usage). eyeriss: columns below the
-    input scratchpad, so that no weight stays while inputs change (order).
+    tpu_v4i: rows over the cores, weights through GlobalBuffer. simba: all 16 PEs (min_usage). eyeriss: loops over
+    columns right below the input scratchpad, so that no weight stays while inputs change (order); the results all
+    through GlobalBuffer, with its drain, or none, or either and the drain left out.
     """
     base = dict(spec.constraints)
+    buffer = base.get("GlobalBuffer", LevelConstraints())
+    weights, outputs = frozenset(("Weights",)), frozenset(("Outputs",))
     match name:
         case "tpu_v4i":
-            weights = frozenset(("Weights",))
-            yield base | {"GlobalBuffer": replace(base.get("GlobalBuffer", LevelConstraints()), keep=weights,
-                                                  spatial_bounds={"b": 1, "m": 4, "n": 1, "k": 1})}  # fmt: skip
+            bounds = {"b": 1, "m": 4, "n": 1, "k": 1}
+            yield charged, base | {"GlobalBuffer": replace(buffer, keep=weights, spatial_bounds=bounds)}
         case "simba":
             for m, n in itertools.product((1, 2, 4, 8, 16), repeat=2):
                 if m * n <= 16:
                     bounds = {"b": 1, "m": m, "n": n, "k": 16 // (m * n)}
-                    yield base | {"GlobalBuffer": replace(base["GlobalBuffer"], spatial_bounds=bounds)}
+                    yield charged, base | {"GlobalBuffer": replace(buffer, spatial_bounds=bounds)}
         case "eyeriss":
-            scratchpad = replace(base["InputScratchpad"], temporal_limits={"n": (2, None)})
-            yield base | {"InputScratchpad": scratchpad}
+            base["InputScratchpad"] = replace(base["InputScratchpad"], temporal_limits={"n": (2, None)})
+            main, glb, *inner = charged.levels
+            drain = glb.read_energy_pj / glb.words_per_access
+            drained = replace(main, update_energy_pj=main.update_energy_pj + drain)
+            with_drain = replace(charged, levels=(drained, glb, *inner))
+            yield charged, base
+            yield charged, base | {"GlobalBuffer": replace(buffer, bypass=outputs)}
+            yield with_drain, base | {"GlobalBuffer": replace(buffer, keep=outputs)}
         case _:
-            yield base
+            yield charged, base
 
 
 def recosted(name: str, architecture: Architecture, found: MappedCascade) -> tuple[float, float]:
     """Return J and s of what was found, under AccelForge's rules but that of order; only of groups of one iteration."""
     joule = latency = 0.0
     for group in found.groups:
-        assert group.plan.iterations == 1 and not group.plan.residents
+        assert group.plan.iterations == 1
+        assert not group.plan.residents
         for each in group.mapped:
             _, energies, seconds = as_accelforge(name, architecture, each.einsum, each.mapping)
             joule += sum(value for _, value in leaves(energies))
@@ -281,8 +297,8 @@ def search(name: str, workload: str, mode: str, spec: ArchitectureSpec) -> tuple
     """Return J and s of the best that map_cascade finds with AccelForge's charges, counted as AccelForge does."""
     charged = with_its_charges(name, spec.architecture)
     found: list[tuple[float, float]] = []
-    for each in demands(name, spec):
-        result = map_cascade(cascade_of(workload), charged, constraints=each)
+    for architecture, constraints in demands(name, spec, charged):
+        result = map_cascade(cascade_of(workload), architecture, constraints=constraints)
         assert result.optimal
         best = result.unfused if mode == "unfused" else result.best
         found.append(recosted(name, spec.architecture, best))
