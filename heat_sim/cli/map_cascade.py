@@ -7,7 +7,7 @@ from typing import Any
 
 from heat_sim.cli.console import out, write_json
 from heat_sim.mapper import Objective
-from heat_sim.mapper.cascade_search import CascadeResult, MappedGroup, map_cascade
+from heat_sim.mapper.cascade import CascadeResult, MappedGroup, map_cascade
 from heat_sim.specs import ArchitectureSpec, ConstraintSet, load_cascade
 
 

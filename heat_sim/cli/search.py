@@ -43,7 +43,9 @@ def search(
     space = design_space(network, formats=names)
     evaluator = Evaluator(
         network=network,
-        machine=Machine(architecture=spec.architecture, constraints=spec.constraints, cache=MappingCache()),
+        machine=Machine(
+            architecture=spec.architecture, constraints=spec.constraints, cache=MappingCache(), fuse=False, merged=True
+        ),
         estimate=ActivationError(
             weights=calibration.weights, second_moments=calibration.second_moments
         ),
@@ -90,11 +92,11 @@ def search(
 
 
 def _facts(result: SearchResult, evaluator: Evaluator, *, seconds: float) -> dict[str, object]:
-    found = evaluator.machine.results.values()
+    parts = evaluator.machine.parts
     return {
         "designs_costed": result.costed,
         "front": len(result.front),
-        "einsums_mapped": len(found),
-        "einsums_proven_optimal": sum(each.optimal for each in found),
+        "einsums_mapped": parts.searches,
+        "einsums_proven_optimal": parts.proven,
         "search_seconds": round(seconds, 1),
     }

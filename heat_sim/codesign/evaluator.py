@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from heat_sim.codesign.estimate import LossEstimate
+from heat_sim.einsum import Cascade
 from heat_sim.mapper.edp import least_edp
-from heat_sim.mapper.layer import LayerOption, Machine, activation_options, layer_options
+from heat_sim.mapper.layer import LayerOption, Machine
+from heat_sim.mapper.objective import OBJECTIVES
 from heat_sim.networks import Network
 from heat_sim.tensorize.factorization import ACTIVATIONS, Factorization
+
+_HULL = OBJECTIVES["hull"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +77,10 @@ class Evaluator:
 
     def _cost(self, factorizations: tuple[Factorization, ...]) -> DesignCost:
         if not self._attention:
-            self._attention.extend(activation_options(einsum, self.machine) for einsum in self.network.attention)
+            for einsum in self.network.attention:
+                one = Cascade(name=einsum.name, einsums=(einsum,))
+                found = self.machine.map_cascade(one, objective=_HULL, weights=frozenset())
+                self._attention.append(tuple(LayerOption(order=None, mapped=each) for each in found.front))
         parts = [self._layer(factorization) for factorization in factorizations] + self._attention
         members = [len(group) for group in self.network.classes.values()]
         counts = members + [self.network.layers] * len(self._attention)
@@ -93,5 +100,6 @@ class Evaluator:
     def _layer(self, factorization: Factorization) -> tuple[LayerOption, ...]:
         if factorization not in self._options:
             einsum = factorization.einsum(self.network.tokens)
-            self._options[factorization] = layer_options(einsum, self.machine, activations=ACTIVATIONS)
+            found = self.machine.map_layer(einsum, activations=ACTIVATIONS, objective=_HULL)
+            self._options[factorization] = found.options
         return self._options[factorization]

@@ -78,8 +78,10 @@ class Judge(NamedTuple):
 
 def limit_of(judge: Judge, *, times: int, with_pj: float, with_cycles: float) -> Limit:
     """Return the limit of a part of what the judge judges."""
-    return Limit(int(times), float(with_pj), float(with_cycles), judge.front, judge.energy_exponent, judge.cycles_exponent,
-                 judge.pj_per_cycle, judge.best, judge.energy_pj, judge.cycles)  # fmt: skip
+    return Limit(
+        int(times), float(with_pj), float(with_cycles), judge.front, judge.energy_exponent, judge.cycles_exponent,
+        judge.pj_per_cycle, judge.best, judge.energy_pj, judge.cycles,
+    )  # fmt: skip
 
 
 def judge_of(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Cascade, Einsum
+from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.cascade.parts import HULL, PartSearch
 from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade
 from heat_sim.mapper.cascade.search import Incumbent, result_of, search_cascade
@@ -88,6 +89,8 @@ class Machine:
         vector_unit: For vector operations; None if there is none.
         budget: Steps of the search per part at the most; None is some seconds.
         fuse: Whether einsums are fused.
+        merged: Whether the rank variables of a class count as one, which lies along one axis of a mesh only: faster.
+        cache: Where the hulls of einsums by themselves are looked up and kept, beyond this run.
         parts: Hulls of parts found so far.
     """
 
@@ -96,12 +99,14 @@ class Machine:
     vector_unit: VectorUnit | None = None
     budget: int | None = None
     fuse: bool = True
+    merged: bool = False
+    cache: MappingCache | None = None
     parts: PartSearch = field(init=False)
 
     def __post_init__(self) -> None:
         parts = PartSearch(
             architecture=self.architecture, constraints=self.constraints, vector_unit=self.vector_unit,
-            budget=self.budget,
+            budget=self.budget, merged=self.merged, cache=self.cache,
         )  # fmt: skip
         object.__setattr__(self, "parts", parts)
 

@@ -45,8 +45,8 @@ def perfect_words(
     """Return the words per tensor and level; None outside the outermost level that keeps the tensor.
 
     The first arrival of each element of an output finds nothing to add to, so it is neither read
-    back nor fetched from outside (first-read elision), unless partial sums are there already. Words that neighbours hand each other are
-    read and written at their own level.
+    back nor fetched from outside (first-read elision), unless partial sums are there already.
+    Words that neighbours hand each other are read and written at their own level.
 
     Args:
         einsum: The workload.

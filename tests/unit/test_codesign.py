@@ -18,6 +18,7 @@ from heat_sim.codesign.search import SearchSettings, search_designs, spread
 from heat_sim.codesign.space import RANK_STEPS, dense_genome, design_space
 from heat_sim.errors import SpecError
 from heat_sim.mapper.layer import Machine
+from heat_sim.mapper.objective import OBJECTIVES
 from heat_sim.networks import network_from_config
 from heat_sim.tensorize.error import relative_error
 from heat_sim.tensorize.factorization import Factorization
@@ -55,7 +56,7 @@ def weights_and_moments() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 @pytest.fixture(scope="module")
 def evaluator() -> Evaluator:
     weights, moments = weights_and_moments()
-    machine = Machine(architecture=ARCHITECTURE, constraints={})
+    machine = Machine(architecture=ARCHITECTURE, fuse=False)
     return Evaluator(
         network=NETWORK, machine=machine, estimate=ActivationError(weights=weights, second_moments=moments)
     )
@@ -114,26 +115,27 @@ def test_cost_of_a_design_is_the_sum_of_its_parts(evaluator):
     assert cost.cycles == sum(count * part.cycles for part, count in parts)
     assert cost.matrix_parameters == NETWORK.matrix_parameters
     assert cost.estimated_loss == 0.0
-    steps = [step.mapped for part, _ in parts for step in part.steps]
-    assert all(part.energy_pj == sum(s.mapped.energy_pj for s in part.steps) for part, _ in parts)
-    assert all(each.cycles >= each.einsum.ops / ARCHITECTURE.peak_ops_per_cycle for each in steps)
+    rows = [row for part, _ in parts for row in part.mapped.rows()]
+    for part, _ in parts:
+        assert part.energy_pj == pytest.approx(sum(sum(row.energy_pj.values()) for row in part.mapped.rows()))
+    assert all(row.cycles >= row.ops / ARCHITECTURE.peak_ops_per_cycle for row in rows)
 
 
 def test_no_contraction_order_beats_the_chosen_one(evaluator):
     """The chosen point of a layer is on the hull over all orders, so none has both less energy and fewer cycles."""
-    from heat_sim.mapper.layer import layer_options
-    from heat_sim.mapper.roles import matmul_extents
+    from heat_sim.mapper import map_einsum
+    from heat_sim.mapper.roles import matmul_shape, role_einsum
     from heat_sim.tensorize.contraction import contract, contraction_trees
 
     option = next(i for i, (name, _) in enumerate(SPACE.classes[0].options) if name == "tt-matrix")
     factorization = SPACE.decode(dense_genome(SPACE) | {"option0": option, "rank0_0": 5})[0]
     einsum = factorization.einsum(NETWORK.tokens)
-    chosen = layer_options(einsum, evaluator.machine, activations="X")
+    chosen = evaluator.machine.map_layer(einsum, activations="X", objective=OBJECTIVES["hull"]).options
     for tree in contraction_trees(einsum):
         live, energy_pj, cycles = "X", 0.0, 0
         for step in contract(einsum, tree, ahead_of_time=frozenset(factorization.core_names)).online.einsums:
-            report = evaluator.machine.map(matmul_extents(step, inputs=live)).best.report
-            live, energy_pj, cycles = step.output.name, energy_pj + report.energy_pj, cycles + report.cycles
+            best = map_einsum(role_einsum(matmul_shape(step, inputs=live)), ARCHITECTURE).best
+            live, energy_pj, cycles = step.output.name, energy_pj + best.energy_pj, cycles + best.cycles
         assert min(option.energy_pj * option.cycles for option in chosen) <= energy_pj * cycles * (1 + 1e-12)
 
 

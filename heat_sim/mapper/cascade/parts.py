@@ -19,17 +19,18 @@ from numpy.typing import NDArray
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Einsum
 from heat_sim.errors import HeatError, InfeasibleError, describe
+from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.cascade.plan import Part
 from heat_sim.mapper.cascade.plans import homes
 from heat_sim.mapper.cascade.vector_unit import MappedVectorOp, VectorUnit, map_vector_op
 from heat_sim.mapper.edp import Point, lower_left_hull
 from heat_sim.mapper.matmul import is_matmul
 from heat_sim.mapper.judge import Limit
-from heat_sim.mapper.matmul_search import bound_of, hull_within, search_matmul
+from heat_sim.mapper.matmul_search import DEFAULT_BUDGET, bound_of, hull_within, search_matmul
 from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapper.result import MappedEinsum
 from heat_sim.mapper.roles import Shape, matmul_shape, role_einsum
-from heat_sim.mapper.search import search_space
+from heat_sim.mapper.search import map_einsum, search_space
 from heat_sim.mapper.space import MapSpace, Residence, map_space
 from heat_sim.mapping import LevelConstraints
 from heat_sim.vector_op import VectorOp
@@ -71,16 +72,20 @@ class PartSearch:
         constraints: Demands per level.
         vector_unit: For vector operations; None if there is none.
         budget: Steps of one search at the most; None is some seconds.
-        is_proven: Whether every search so far ran through.
+        merged: Whether the rank variables of a class count as one, which lies along one axis of a mesh only: faster.
+        cache: Where the hulls of einsums by themselves are looked up and kept, beyond this run.
         searches: How many there were.
+        proven: How many of them ran through.
     """
 
     architecture: Architecture
     constraints: AbstractMapping[str, LevelConstraints] = field(default_factory=dict)
     vector_unit: VectorUnit | None = None
     budget: int | None = None
-    is_proven: bool = True
+    merged: bool = False
+    cache: MappingCache | None = None
     searches: int = 0
+    proven: int = 0
     _hulls: dict[_Key, _Hull] = field(default_factory=dict)
     _bounds: dict[_Key, Point] = field(default_factory=dict)
     _spaces: dict[Shape, MapSpace] = field(default_factory=dict)
@@ -93,6 +98,11 @@ class PartSearch:
         """Levels that can be home to what stays on the chip; none where networks cost energy, which bounds leave out."""
         networks_cost = any(level.hop_energy_pj or level.router_energy_pj for level in self.architecture.levels)
         return () if networks_cost else homes(self.architecture)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether every search so far ran through."""
+        return self.proven == self.searches
 
     @property
     def may_split(self) -> bool:
@@ -119,14 +129,14 @@ class PartSearch:
 
     def _best(self, key: _Key, objective: Objective) -> MappedEinsum | None:
         if (key, objective) not in self._bests:
-            limit = {} if self.budget is None else {"budget": self.budget}
             self.searches += 1
             try:
-                result = search_space(self._space(key, None), objective, **limit)
+                result = search_space(self._space(key, None), objective, budget=self.budget)
             except InfeasibleError:
+                self.proven += 1
                 self._bests[key, objective] = None
             else:
-                self.is_proven = self.is_proven and result.optimal
+                self.proven += result.optimal
                 self._bests[key, objective] = result.best
         return self._bests[key, objective]
 
@@ -182,10 +192,10 @@ class PartSearch:
             if all(map(_is_narrower, limits, old)):
                 return hull
         space = self._roomy_space(key) if reserved_words is None else self._space(key, reserved_words)
-        limit = {} if self.budget is None else {"budget": self.budget}
+        budget = DEFAULT_BUDGET if self.budget is None else self.budget
         self.searches += 1
-        mapped, proven = hull_within(space, limits, **limit)
-        self.is_proven = self.is_proven and proven
+        mapped, proven = hull_within(space, limits, budget=budget)
+        self.proven += proven
         hull = self._hull_of_front(mapped, key, space)
         known.append((hull, limits))
         return hull
@@ -216,15 +226,21 @@ class PartSearch:
         return self._hulls[key]
 
     def _search(self, key: _Key) -> _Hull:
-        limit = {} if self.budget is None else {"budget": self.budget}
-        space = self._roomy_space(key)
         self.searches += 1
+        space = self._roomy_space(key)
         try:
-            search = search_space if key.home is None else search_matmul
-            result = search(space, objective=HULL, **limit)
+            if key.home is None:
+                result = map_einsum(
+                    space.einsum, self.architecture, objective=HULL, constraints=self.constraints, budget=self.budget,
+                    cache=self.cache,
+                )  # fmt: skip
+            else:
+                budget = DEFAULT_BUDGET if self.budget is None else self.budget
+                result = search_matmul(space, objective=HULL, budget=budget)
         except InfeasibleError:
+            self.proven += 1
             return _Hull((), 0)
-        self.is_proven = self.is_proven and result.optimal
+        self.proven += result.optimal
         return self._hull_of_front(result.front, key, space)
 
     def bound(self, part: Part, *, weights: frozenset[str] | None) -> Point:
@@ -240,7 +256,10 @@ class PartSearch:
     def free(self, einsum: Einsum, *, weights: frozenset[str] | None) -> Point:
         """Return energy and cycles that an einsum takes at the least, fused or not."""
         everything = frozenset(tensor.name for tensor in einsum.tensors)
-        residences = [None, *(Residence(level=home, tensors=everything, reserved_words=-_PLENTY) for home in self.homes)]
+        residences = [
+            None,
+            *(Residence(level=home, tensors=everything, reserved_words=-_PLENTY) for home in self.homes),
+        ]
         least = [self.bound(Part(einsum, residence, 1), weights=weights) for residence in residences]
         return min(energy for energy, _ in least), min(cycles for _, cycles in least)
 
@@ -273,7 +292,7 @@ class PartSearch:
         return (first, second) if self.constraints else (first,)
 
     def _key(self, part: Part, inputs: str) -> _Key:
-        merged = any(demand.speaks_of_loops for demand in self.constraints.values())
+        merged = self.merged or any(demand.speaks_of_loops for demand in self.constraints.values())
         shape = matmul_shape(part.einsum, inputs=inputs, merged=merged)
         if part.residence is None:
             return _Key(shape, None, frozenset(), False)
@@ -318,9 +337,9 @@ class PartSearch:
     def _other_hull(self, einsum: Einsum) -> tuple[MappedEinsum, ...]:
         if einsum not in self._others:
             space = map_space(einsum, self.architecture, constraints=self.constraints)
-            limit = {} if self.budget is None else {"budget": self.budget}
-            result = search_space(space, HULL, **limit)
-            self.is_proven = self.is_proven and result.optimal
+            self.searches += 1
+            result = search_space(space, HULL, budget=self.budget)
+            self.proven += result.optimal
             self._others[einsum] = result.front
         return self._others[einsum]
 

@@ -12,7 +12,8 @@ from heat_sim.mapper.space import Residence
 from heat_sim.vector_op import VectorOp
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Part:
     """An einsum as it runs in some iterations of the common loops.
 
     Attributes:

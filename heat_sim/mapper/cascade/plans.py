@@ -133,7 +133,10 @@ def group_of(cascade: Cascade, first: int, last: int) -> Group:
 def _is_common(var: str, einsums: Sequence[Einsum], intermediates: frozenset[str]) -> bool:
     """Return whether a common loop may run over the rank variable."""
     for einsum in einsums:
-        if var not in einsum.rank_vars or len({dict(each.extents)[var] for each in einsums if var in each.rank_vars}) > 1:
+        if (
+            var not in einsum.rank_vars
+            or len({dict(each.extents)[var] for each in einsums if var in each.rank_vars}) > 1
+        ):
             return False
         if isinstance(einsum, VectorOp) and var in einsum.whole:
             return False

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from heat_sim.architecture import Architecture, StorageLevel
-from heat_sim.einsum import Einsum
 from heat_sim.mapper.cascade.parts import Mapped
 from heat_sim.mapper.cascade.plan import GroupPlan, Part, Transfer
 from heat_sim.mapper.cascade.vector_unit import MappedVectorOp
@@ -17,7 +15,8 @@ from heat_sim.mapper.objective import Objective
 from heat_sim.model.energy import access_energy_pj
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Row:
     """One line of a breakdown, all iterations together.
 
     Attributes:
@@ -208,8 +207,3 @@ def _transfer_row(transfer: Transfer, architecture: Architecture, home: int) -> 
     cycles = sum(n * move[1] for n, move in zip(times, (load, store), strict=True))
     kind = "load and store" if all(times) else "load" if transfer.loads else "store"
     return Row(f"{kind} {transfer.tensor}", 0, sum(times), cycles, energy, sum(times) * transfer.words)
-
-
-def ops_of(einsums: tuple[Einsum, ...]) -> int:
-    """Return the multiply-accumulates of einsums."""
-    return sum(einsum.ops for einsum in einsums)

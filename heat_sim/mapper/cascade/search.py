@@ -175,7 +175,12 @@ class _Run:
             hopeful = np.isfinite(batch.energy_pj) & ~beaten(judge, batch.energy_pj, batch.cycles)
             hopeful &= ~beaten(self.incumbent.judge, outside[0] + batch.energy_pj, outside[1] + batch.cycles)
             rows += [
-                (self.incumbent.objective.value(batch.energy_pj[row, column], batch.cycles[row, column]), number, row, column)
+                (
+                    self.incumbent.objective.value(batch.energy_pj[row, column], batch.cycles[row, column]),
+                    number,
+                    row,
+                    column,
+                )
                 for row, column in np.argwhere(hopeful).tolist()
             ]
         settled: set[PlanKey] = set()  # nothing that only splits the nest of one of these is better
@@ -185,9 +190,7 @@ class _Run:
             if self.parts.may_split and any(each in settled for each in key.coarser(group)):
                 continue
             energy_pj, cycles = float(batch.energy_pj[row, column]), float(batch.cycles[row, column])
-            if is_beaten(judge, energy_pj, cycles) or self.incumbent.beats(
-                outside[0] + energy_pj, outside[1] + cycles
-            ):
+            if is_beaten(judge, energy_pj, cycles) or self.incumbent.beats(outside[0] + energy_pj, outside[1] + cycles):
                 continue
             found, is_settled = self.group(batch.plan(row, column), judge, outside)
             if is_settled:
@@ -203,8 +206,11 @@ class _Run:
         """Return what matters of the hull of an einsum by itself, if the others take so much at the least."""
         plan = GroupPlan(einsums=(einsum,))
         (part,) = plan.parts()
-        limit = limit_of(self.incumbent.judge, times=1, with_pj=outside[0], with_cycles=outside[1])
-        hull = self.parts.hull_within(part, (limit, NO_LIMIT), weights=self.weights)
+        if self.incumbent.objective.is_front:
+            hull = self.parts.relaxed(part, weights=self.weights)  # found once for all cascades
+        else:
+            limit = limit_of(self.incumbent.judge, times=1, with_pj=outside[0], with_cycles=outside[1])
+            hull = self.parts.hull_within(part, (limit, NO_LIMIT), weights=self.weights)
         return [self._mapped(plan, (part,), (each,)) for each in hull]
 
     def group(self, plan: GroupPlan, judge: Judge, outside: Point) -> tuple[list[MappedCascade], bool]:

@@ -90,7 +90,9 @@ class PlanBatch:
 
     def key(self, row: int, column: int) -> PlanKey:
         """Return what tells one of the plans apart."""
-        return PlanKey(self.home, tuple(zip(self.order, map(int, self.tiles[row]), strict=True)), self.residents[column])
+        return PlanKey(
+            self.home, tuple(zip(self.order, map(int, self.tiles[row]), strict=True)), self.residents[column]
+        )
 
     def plan(self, row: int, column: int) -> GroupPlan:
         """Return one of the plans."""
@@ -124,7 +126,9 @@ def plan_batches(
     for home in parts.homes:
         for count in range(min(most_loops, len(group.common)) + 1):
             for chosen in itertools.combinations(group.common, count):
-                grid = np.array(list(itertools.product(*(divisors(group.extents[var])[:-1] for var in chosen))), np.int64)
+                grid = np.array(
+                    list(itertools.product(*(divisors(group.extents[var])[:-1] for var in chosen))), np.int64
+                )
                 seen: set[tuple[int, ...]] = set()
                 for places in itertools.permutations(range(count)):
                     order = tuple(chosen[place] for place in places)

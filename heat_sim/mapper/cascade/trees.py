@@ -163,7 +163,7 @@ def _step_points(
     weights = frozenset(
         tensor.name for tensor, side in zip(step.inputs, (left, right), strict=True) if side <= known
     )  # fmt: skip
-    hull = parts.hull(Part(step, None, 1), weights=weights)
+    hull = parts.relaxed(Part(step, None, 1), weights=weights)
     return [(each.energy_pj, float(each.cycles)) for each in hull]
 
 
