@@ -112,6 +112,19 @@ class VectorOp(Einsum):
         return f"{self.output} = {self.function}({', '.join(map(str, self.inputs))}){along}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorUnit:
+    """A unit for vector operations.
+
+    Attributes:
+        energy_pj: Of one operation.
+        operations_per_cycle: At the most.
+    """
+
+    energy_pj: float
+    operations_per_cycle: float
+
+
 def parse_statement(text: str, *, extents: Mapping[str, int], name: str | None = None) -> Einsum:
     """Parse an einsum or a vector operation.
 

@@ -16,6 +16,7 @@ from heat_sim.einsum import Einsum
 from heat_sim.errors import SpecError, describe
 from heat_sim.mapper import MappedEinsum, MappingCache, MappingResult, map_einsum, parse_objective, trimmed
 from heat_sim.mapper.baselines import SEARCHES
+from heat_sim.mapper.cascade.plans import MOST_LOOPS
 from heat_sim.mapper.space import map_space
 from heat_sim.report.files import write_text
 from heat_sim.specs import ArchitectureSpec, ConstraintSet, dump_mapping, dump_problem, load_constraints, load_problem
@@ -57,11 +58,17 @@ def map_command(
         int | None, typer.Option(min=1, help="Steps of the search at the most.", show_default="some seconds")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random searches.")] = 0,
+    most_loops: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Common loops of a fused group at the most.")
+    ] = MOST_LOOPS,
     cached: Annotated[
         bool, typer.Option("--cache", help="Look the result up in the mapping cache, and keep it there.")
     ] = False,
     save_mapping: Annotated[
-        Path | None, typer.Option(metavar="M.yaml", help="Write the mapping as a file that evaluate reads.")
+        Path | None,
+        typer.Option(
+            metavar="M.yaml", help="Write the mapping as a file that evaluate reads; of a cascade, a folder of them."
+        ),
     ] = None,
     json: JsonFile = None,
 ) -> None:
@@ -83,13 +90,16 @@ def map_command(
         err.print(f"not needed by this search: {', '.join(demands.ignored)}", style="yellow", markup=False)
     goal = parse_objective(objective or demands.objective or "edp")
     if cascade is not None:
-        if search != OPTIMAL or padded or both_axes or budget or cached or save_mapping or demands.min_parallelism:
+        if search != OPTIMAL or padded or both_axes or budget or cached or demands.min_parallelism:
             raise SpecError(
                 describe("map --cascade", "an option that only one einsum has", got="more than these",
-                         expected="--arch, --ert, --constraints, --objective, --fuse and --json",
+                         expected="--arch, --ert, --constraints, --objective, --fuse, --most-loops, --save-mapping, --json",
                          remedy="Leave it out.")
             )  # fmt: skip
-        map_a_cascade(cascade, spec, demands=demands, objective=goal, fuse=fuse, json=json)
+        map_a_cascade(
+            cascade, spec, demands=demands, objective=goal, fuse=fuse, json=json, save_to=save_mapping,
+            most_loops=most_loops,
+        )  # fmt: skip
         return
     assert problem is not None
     einsum = load_problem(problem)

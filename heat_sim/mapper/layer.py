@@ -13,10 +13,10 @@ from heat_sim.mapper.cascade.parts import HULL, PartSearch
 from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade
 from heat_sim.mapper.cascade.search import Incumbent, result_of, search_cascade
 from heat_sim.mapper.cascade.trees import MOST_OPERANDS, Order, candidate_trees, orders_of
-from heat_sim.mapper.cascade.vector_unit import VectorUnit
 from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapping import LevelConstraints
 from heat_sim.tensorize.contraction import ContractionTree, mac_optimal_tree
+from heat_sim.vector_op import VectorUnit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

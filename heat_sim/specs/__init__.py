@@ -7,7 +7,7 @@ from heat_sim.specs.architecture_spec import (
     spec_from_architecture,
 )
 from heat_sim.specs.architecture_writer import dump_architecture, dump_ert
-from heat_sim.specs.cascade_file import load_cascade, parse_cascade_text
+from heat_sim.specs.cascade_file import CascadeSpec, load_cascade, parse_cascade_text
 from heat_sim.specs.constraint_file import ConstraintSet, load_constraints, parse_constraints
 from heat_sim.specs.constraints import Branch
 from heat_sim.specs.draft import ComponentSpec
@@ -19,6 +19,7 @@ from heat_sim.specs.writer import dump_mapping, file_form
 __all__ = [
     "ArchitectureSpec",
     "Branch",
+    "CascadeSpec",
     "ComponentSpec",
     "ConstraintSet",
     "dump_architecture",

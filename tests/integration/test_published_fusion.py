@@ -12,7 +12,7 @@ import pytest
 
 from heat_sim.mapper.result import MappedEinsum
 from heat_sim.model import evaluate
-from tests.published.accelforge.cases import CHAINS, HERTZ, JOULE, Chain, mappings_of, spec_of
+from tests.published.accelforge.cases import CHAINS, HERTZ, JOULE, MATMULS, Chain, mappings_of, spec_of
 from tests.published.accelforge.rules import figures_of, leaves
 from tests.published.accelforge.search import plain, recosted, under_its_rules
 from tests.published.accelforge.table import HEADERS, markdown, rows
@@ -79,6 +79,21 @@ def test_map_cascade_is_never_worse_than_accelforge_mappings(chain: Chain) -> No
         ]
         theirs = sum(report.energy_pj for report in reports) * sum(report.cycles for report in reports)
         assert ours.energy_pj * ours.cycles <= theirs * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("workload", MATMULS)
+def test_on_tpu_v4i_multicast_lets_weights_bypass_the_global_buffer(workload: str) -> None:
+    """What map_cascade finds there reads weights from MainMemory for all cores at once; unicast makes that worse."""
+    chain = Chain("tpu_v4i", workload)
+    result = plain(chain)
+    for fused, best in ((False, result.unfused), (True, result.best)):
+        published = chain.published(fused=fused)
+        assert recosted(chain.design, best).edp > published["energy"] * published["latency"]
+        for mapped in (each for group in best.groups for each in group.mapped):
+            assert isinstance(mapped, MappedEinsum)
+            (buffer,) = (level for level in mapped.mapping.levels if level.level == "GlobalBuffer")
+            assert "Weights" not in buffer.keep
+            assert [(loop.rank_var, loop.bound) for loop in buffer.spatial] == [("m", 4)]
 
 
 @each_chain

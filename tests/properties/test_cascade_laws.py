@@ -88,9 +88,7 @@ def points(space: MapSpace) -> list[tuple[float, int]]:
     accumulates = space.residence is not None and space.residence.accumulates
     for mapping in mappings(space):
         try:
-            report = evaluate(
-                space.einsum, space.architecture, mapping, link_transfers=False, accumulates=accumulates
-            )
+            report = evaluate(space.einsum, space.architecture, mapping, link_transfers=False, accumulates=accumulates)
         except InfeasibleError:
             continue
         if space.residence is not None:
@@ -259,7 +257,9 @@ def test_limits_keep_what_matters(machine, sizes, times, with_pj, with_cycles, s
     totals = [(with_pj + times * e, with_cycles + times * t) for e, t in costs]
     known = [(e * share, float(t)) for e, t in totals[:2]]
     best = min(objective.value(*total) for total in totals) * share
-    limit = limit_of(judge_of(objective, best=best, points=known), times=times, with_pj=with_pj, with_cycles=with_cycles)
+    limit = limit_of(
+        judge_of(objective, best=best, points=known), times=times, with_pj=with_pj, with_cycles=with_cycles
+    )
     front, proven = hull_within(space, (limit, NO_LIMIT))
     assert proven
     for slope in SLOPES:

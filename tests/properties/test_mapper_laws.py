@@ -345,7 +345,11 @@ def test_primes_fill_an_array_of_16_by_16(objective: str) -> None:
 BIG = {
     "512x3072x768 on three": (FFN, LARGE, {}),
     "BERT FFN on simba_l": (role_einsum(plain_shape(1, 512, 3072, 768)), SIMBA_L.architecture, SIMBA_L.constraints),
-    "BERT attention on simba_l": (role_einsum(plain_shape(12, 512, 512, 64)), SIMBA_L.architecture, SIMBA_L.constraints),
+    "BERT attention on simba_l": (
+        role_einsum(plain_shape(12, 512, 512, 64)),
+        SIMBA_L.architecture,
+        SIMBA_L.constraints,
+    ),
 }
 
 

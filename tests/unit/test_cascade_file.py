@@ -19,14 +19,14 @@ cascade:
 
 
 def test_a_cascade_is_read_in_order():
-    cascade = parse_cascade_text(CHAIN)
+    cascade = parse_cascade_text(CHAIN).cascade
     assert [str(einsum) for einsum in cascade.einsums] == ["H[m,f] = X[m,k] * U[k,f]", "Y[m,n] = H[m,f] * V[f,n]"]
     assert cascade.einsums[1].extents == (("m", 4), ("f", 2), ("n", 8))
     assert cascade.ops == 4 * 8 * 2 + 4 * 2 * 8  # m k f, then m f n
 
 
 def test_the_worked_example_is_read():
-    assert load_cascade("mappings/edge_16x16/bert_ffn_low_rank/cascade.yaml").intermediates == ("H",)
+    assert load_cascade("mappings/edge_16x16/bert_ffn_low_rank/cascade.yaml").cascade.intermediates == ("H",)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,6 @@
 
 from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade, MappedGroup
 from heat_sim.mapper.cascade.search import map_cascade
-from heat_sim.mapper.cascade.vector_unit import VectorUnit
+from heat_sim.vector_op import VectorUnit
 
 __all__ = ["CascadeResult", "MappedCascade", "MappedGroup", "VectorUnit", "map_cascade"]

@@ -22,10 +22,10 @@ from heat_sim.errors import HeatError, InfeasibleError, describe
 from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.cascade.plan import Part
 from heat_sim.mapper.cascade.plans import homes
-from heat_sim.mapper.cascade.vector_unit import MappedVectorOp, VectorUnit, map_vector_op
+from heat_sim.mapper.cascade.vector_unit import MappedVectorOp, map_vector_op
 from heat_sim.mapper.edp import Point, lower_left_hull
-from heat_sim.mapper.matmul import is_matmul
 from heat_sim.mapper.judge import Limit
+from heat_sim.mapper.matmul import is_matmul
 from heat_sim.mapper.matmul_search import DEFAULT_BUDGET, bound_of, hull_within, search_matmul
 from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapper.result import MappedEinsum
@@ -33,7 +33,7 @@ from heat_sim.mapper.roles import Shape, matmul_shape, role_einsum
 from heat_sim.mapper.search import map_einsum, search_space
 from heat_sim.mapper.space import MapSpace, Residence, map_space
 from heat_sim.mapping import LevelConstraints
-from heat_sim.vector_op import VectorOp
+from heat_sim.vector_op import VectorOp, VectorUnit
 
 HULL = OBJECTIVES["hull"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Cascade, Einsum
-from heat_sim.mapper.cascade.plan import GroupPlan, names_of
+from heat_sim.mapper.cascade.plan import GroupPlan
 from heat_sim.mapper.matmul import is_matmul
 from heat_sim.mapper.mesh import divisors
 from heat_sim.vector_op import VectorOp

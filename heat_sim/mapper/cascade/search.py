@@ -24,11 +24,11 @@ from heat_sim.mapper.cascade.plan import GroupPlan, Part
 from heat_sim.mapper.cascade.plans import MOST_LOOPS, group_of
 from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade, MappedGroup, transfers_cost
 from heat_sim.mapper.cascade.table import PlanKey, plan_batches
-from heat_sim.mapper.cascade.vector_unit import VectorUnit
 from heat_sim.mapper.edp import Point, lower_left_hull, sum_vertices
 from heat_sim.mapper.judge import NO_LIMIT, Judge, Limit, beaten, is_beaten, judge_of, limit_of
 from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapping import LevelConstraints
+from heat_sim.vector_op import VectorUnit
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -299,6 +299,7 @@ def map_cascade(
     fuse: bool = True,
     vector_unit: VectorUnit | None = None,
     weights: Collection[str] | None = None,
+    most_loops: int = MOST_LOOPS,
 ) -> CascadeResult:
     """Return the best way to run a cascade.
 
@@ -312,6 +313,7 @@ def map_cascade(
         fuse: Whether groups of more than one einsum are looked at.
         vector_unit: For vector operations.
         weights: Names of the tensors that play Weights; where both operands do, or neither, either may.
+        most_loops: Common loops of a group at the most.
 
     Raises:
         HeatError: The objective is the Pareto front, or there is a vector operation and no vector unit.
@@ -336,7 +338,7 @@ def map_cascade(
     parts = PartSearch(architecture=architecture, constraints=constraints or {}, vector_unit=vector_unit)
     incumbent = Incumbent(objective=objective)
     names = None if weights is None else frozenset(weights)
-    search_cascade(cascade, parts, incumbent, fuse=fuse, weights=names)
+    search_cascade(cascade, parts, incumbent, fuse=fuse, weights=names, most_loops=most_loops)
     if incumbent.unfused is None:
         for einsum in cascade.einsums:
             parts.why_not(einsum, weights=names)

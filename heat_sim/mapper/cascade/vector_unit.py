@@ -14,20 +14,7 @@ from dataclasses import dataclass
 from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.mapper.space import Residence
 from heat_sim.model.energy import access_energy_pj
-from heat_sim.vector_op import VectorOp
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VectorUnit:
-    """A unit for vector operations.
-
-    Attributes:
-        energy_pj: Of one operation.
-        operations_per_cycle: At the most.
-    """
-
-    energy_pj: float
-    operations_per_cycle: float
+from heat_sim.vector_op import VectorOp, VectorUnit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +53,7 @@ def map_vector_op(
         home: The level it stands at; None is the outermost one.
         residence: What resides at home.
 
+    >>> from heat_sim.architecture import StorageLevel
     >>> from heat_sim.vector_op import parse_statement
     >>> machine = Architecture(name="toy", compute_name="MAC", compute_energy_pj=1.0, levels=(
     ...     StorageLevel(name="DRAM", read_energy_pj=100.0, update_energy_pj=100.0),
