@@ -93,7 +93,7 @@ def map_command(
         if search != OPTIMAL or padded or both_axes or budget or cached or demands.min_parallelism:
             raise SpecError(
                 describe("map --cascade", "an option that only one einsum has", got="more than these",
-                         expected="--arch, --ert, --constraints, --objective, --fuse, --most-loops, --save-mapping, --json",
+                         expected="--constraints, --objective, --fuse, --most-loops, --save-mapping or --json",
                          remedy="Leave it out.")
             )  # fmt: skip
         map_a_cascade(

@@ -33,10 +33,10 @@ class CascadeSpec:
 def load_cascade(path: str | Path) -> CascadeSpec:
     """Return the cascade of a file: a key ``cascade`` with ``name``, ``extents`` and ``einsums``.
 
-    Einsums are statements like ``Z[m,n] = A[m,k] * B[k,n]``, vector operations like ``P[m,n] = softmax(S[m,n]) over n``.
-    These may be there too: ``vector_unit`` with ``energy_pj`` of an operation and ``operations_per_cycle``; ``weights``,
-    a list of tensors; ``activations``, a tensor; ``word_bits``, a table of bits by tensor, and ``default``: as traffic
-    is counted in words of a level, all tensors must have the same.
+    Einsums are statements like ``Z[m,n] = A[m,k] * B[k,n]``, vector operations like
+    ``P[m,n] = softmax(S[m,n]) over n``. These may be there too: ``vector_unit`` with ``energy_pj`` of an operation and
+    ``operations_per_cycle``; ``weights``, a list of tensors; ``activations``, a tensor; ``word_bits``, a table of bits
+    by tensor, and ``default``: as traffic is counted in words of a level, all tensors must have the same.
 
     Args:
         path: The file.

@@ -222,7 +222,7 @@ def test_plans_as_arrays_are_the_plans_and_their_bounds_hold(cascade, machine):
 @given(cascades(), machines())
 @settings(max_examples=60)
 def test_splitting_a_nest_never_helps_where_there_is_room(cascade, machine):
-    """`PlanKey.coarser`: with plenty of room at home, the hull of a plan is nowhere below that of one that it splits."""
+    """`PlanKey.coarser`: with plenty of room at home, the hull of a plan is nowhere below that of one it splits."""
     roomy = replace(machine, levels=(machine.levels[0], replace(machine.levels[1], capacity_words=None)))
     oracle, last = Oracle(roomy), len(cascade.einsums) - 1
     group = group_of(cascade, 0, last)

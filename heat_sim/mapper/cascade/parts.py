@@ -95,7 +95,7 @@ class PartSearch:
 
     @property
     def homes(self) -> tuple[int, ...]:
-        """Levels that can be home to what stays on the chip; none where networks cost energy, which bounds leave out."""
+        """Levels that can be home to what stays on the chip; none where networks cost energy (bounds leave it out)."""
         networks_cost = any(level.hop_energy_pj or level.router_energy_pj for level in self.architecture.levels)
         return () if networks_cost else homes(self.architecture)
 

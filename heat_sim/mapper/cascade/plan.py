@@ -1,4 +1,4 @@
-"""A plan: how consecutive einsums run as one fused group, but for the mapping of each (docs/model.md, rules 10.4 ff.)."""
+"""A plan: how consecutive einsums run as one fused group, but for the mapping of each (docs/model.md, section 10)."""
 
 from __future__ import annotations
 
