@@ -17,6 +17,17 @@ from heat_sim.errors import SpecError, describe
 _NEEDED = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 _COVERED = ("bert",)
 
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    name: {
+        "model_type": "bert", "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads,
+        "intermediate_size": 4 * hidden, "vocab_size": 30522, "max_position_embeddings": 512, "type_vocab_size": 2,
+    }
+    for name, hidden, layers, heads in (
+        ("bert-base", 768, 12, 12), ("bert-large", 1024, 24, 16), ("distilbert-base", 768, 6, 12),
+    )
+}  # fmt: skip
+"""Configurations of known encoders: Devlin et al. (2019), Sanh et al. (2019)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightMatrix:

@@ -14,6 +14,7 @@ from heat_sim.cli.distill import distill_command
 from heat_sim.cli.evaluate import evaluate_command
 from heat_sim.cli.map import map_command
 from heat_sim.cli.run import run_command
+from heat_sim.cli.score import score_command
 from heat_sim.cli.show import plot_command, table_command
 from heat_sim.cli.timeloop import timeloop_app
 from heat_sim.errors import HeatError
@@ -27,8 +28,8 @@ app = typer.Typer(
     with the best energy-delay product (EDP) at a stated accuracy.
 
     Architectures, problems, mappings and energy tables are Timeloop and Accelergy files. **run** does the whole job
-    with embedded defaults; **codesign** and **distill** are its two halves; **evaluate** and **map** cost one einsum;
-    **timeloop** works with an installed Timeloop.
+    with embedded defaults; **codesign** and **distill** are its two halves; **evaluate** and **map** cost one einsum
+    or a cascade, **score** a whole network; **timeloop** works with an installed Timeloop.
 
     Exit codes: 0 done, 2 the input is at fault (one message says what and how to mend it), 130 interrupted.""",
 )
@@ -37,6 +38,7 @@ for name, command in (
     ("run", run_command),
     ("evaluate", evaluate_command),
     ("map", map_command),
+    ("score", score_command),
     ("codesign", codesign_command),
     ("distill", distill_command),
     ("table", table_command),

@@ -162,7 +162,11 @@ class NetworkCoster:
                 for each in (up, down)
             )
             cascade, weights = feed_forward(first, second)
-            found = self.machine.map_cascade(cascade, objective=_HULL, weights=weights)
+            between = next(step for step in cascade.einsums if isinstance(step, VectorOp))
+            alone = self.machine.map_cascade(Cascade(name="function", einsums=(between,)), objective=_HULL)
+            layers = [[option.mapped for option in self.layer(each, tokens)] for each in (up, down)]
+            known = [layers[0], alone.front, layers[1]]
+            found = self.machine.map_cascade(cascade, objective=_HULL, weights=weights, known=known)
             self._found[key] = tuple(LayerOption(order=None, mapped=each) for each in found.front)
         return self._found[key]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping as AbstractMapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from heat_sim.architecture import Architecture
@@ -11,7 +12,7 @@ from heat_sim.einsum import Cascade, Einsum
 from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.cascade.parts import HULL, PartSearch
 from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade
-from heat_sim.mapper.cascade.search import Incumbent, result_of, search_cascade
+from heat_sim.mapper.cascade.search import Incumbent, result_of, search_cascade, sums_of
 from heat_sim.mapper.cascade.trees import MOST_OPERANDS, Order, candidate_trees, orders_of
 from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapping import LevelConstraints
@@ -89,6 +90,7 @@ class Machine:
         vector_unit: For vector operations; None if there is none.
         budget: Steps of the search per part at the most; None is some seconds.
         fuse: Whether einsums are fused.
+        gap: What is better by no more than this share may be left out.
         merged: Whether the rank variables of a class count as one, which lies along one axis of a mesh only: faster.
         cache: Where the hulls of einsums by themselves are looked up and kept, beyond this run.
         parts: Hulls of parts found so far.
@@ -99,6 +101,7 @@ class Machine:
     vector_unit: VectorUnit | None = None
     budget: int | None = None
     fuse: bool = True
+    gap: float = 0.0
     merged: bool = False
     cache: MappingCache | None = None
     parts: PartSearch = field(init=False)
@@ -145,7 +148,7 @@ class Machine:
         (True, '((X G2) G1)', 96)
         """
         started = time.perf_counter()
-        incumbent = Incumbent(objective=objective)
+        incumbent = Incumbent(objective=objective, gap=self.gap)
         whole = trees is None and len(einsum.inputs) <= MOST_OPERANDS
         if trees is None:
             trees = candidate_trees(einsum, self.parts, activations=activations)
@@ -188,11 +191,25 @@ class Machine:
         )  # fmt: skip
 
     def map_cascade(
-        self, cascade: Cascade, *, objective: Objective = HULL, weights: frozenset[str] | None = None
+        self,
+        cascade: Cascade,
+        *,
+        objective: Objective = HULL,
+        weights: frozenset[str] | None = None,
+        known: Sequence[Sequence[MappedCascade]] = (),
     ) -> CascadeResult:
-        """Return the best way to run a cascade, as `heat_sim.mapper.cascade.map_cascade`."""
+        """Return the best way to run a cascade, as `heat_sim.mapper.cascade.map_cascade`.
+
+        Args:
+            cascade: Contractions and vector operations, in order.
+            objective: As there.
+            weights: As there.
+            known: Ways to run its parts one after another, found before: the result is no worse than their best.
+        """
         started = time.perf_counter()
-        incumbent = Incumbent(objective=objective)
+        incumbent = Incumbent(objective=objective, gap=self.gap)
+        if known:
+            incumbent.offer(sums_of(known))
         search_cascade(cascade, self.parts, incumbent, fuse=self.fuse, weights=weights)
         if incumbent.unfused is None:
             for einsum in cascade.einsums:

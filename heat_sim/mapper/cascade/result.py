@@ -115,6 +115,7 @@ class CascadeResult:
         front: The hull if that was the objective, else the best alone; fewest cycles first.
         unfused: The best among the ways that fuse nothing.
         optimal: Whether nothing under the rules is better.
+        gap: Nothing under the rules is better by more than this share; infinite if the search was cut short.
         plans: Ways of running a group that were looked at.
         seconds: Wall time.
     """
@@ -124,6 +125,7 @@ class CascadeResult:
     front: tuple[MappedCascade, ...]
     unfused: MappedCascade
     optimal: bool
+    gap: float
     plans: int
     seconds: float
 

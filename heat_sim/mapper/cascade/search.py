@@ -37,12 +37,14 @@ class Incumbent:
 
     Attributes:
         objective: What is minimised; the hull keeps all its vertices.
+        gap: What is better by no more than this share may be left out.
         front: Ways to run the whole, fewest cycles first.
         unfused: The best that fuses nothing.
         plans: Ways of running a group that were looked at.
     """
 
     objective: Objective
+    gap: float = 0.0
     front: list[MappedCascade] = field(default_factory=list)
     unfused: MappedCascade | None = None
     plans: int = 0
@@ -73,9 +75,17 @@ class Incumbent:
     def judge(self) -> Judge:
         """What the search for mappings sees of it."""
         if self._judge is None:
-            best = min(map(self.value, self.front), default=math.inf)
-            self._judge = judge_of(self.objective, best=best, points=[each.point for each in self.front])
+            best = min(map(self.value, self.front), default=math.inf) * (1 - self.gap)
+            self._judge = judge_of(self.objective, best=best, points=self._points(self.front))
         return self._judge
+
+    def hull_judge(self, known: Sequence[MappedCascade]) -> Judge:
+        """Return the judge of a group that knows the hull so far."""
+        return judge_of(HULL, best=math.inf, points=self._points(known))
+
+    def _points(self, cascades: Sequence[MappedCascade]) -> list[Point]:
+        # At as many cycles, less energy by the gap: so the hull of the whole is within the gap of the true one.
+        return [(each.energy_pj * (1 - self.gap), float(each.cycles)) for each in cascades]
 
     def beats(self, energy_pj: float, cycles: float) -> bool:
         """Return whether nothing with at least so much energy and so many cycles is worth looking at."""
@@ -168,7 +178,7 @@ class _Run:
         """
         group, better = group_of(self.cascade, first, last), False
         batches = list(plan_batches(group, self.parts, weights=self.weights, most_loops=self.most_loops))
-        judge = judge_of(HULL, best=math.inf, points=[each.point for each in known])
+        judge = self.incumbent.hull_judge(known)
         rows: list[tuple[float, int, int, int]] = []
         for number, batch in enumerate(batches):
             self.incumbent.plans += int(np.isfinite(batch.energy_pj).sum())
@@ -197,7 +207,7 @@ class _Run:
                 settled.add(key)
             if found:
                 known = hull_of([*known, *found])
-                judge = judge_of(HULL, best=math.inf, points=[each.point for each in known])
+                judge = self.incumbent.hull_judge(known)
                 if len(group.einsums) == len(self.cascade.einsums):
                     better = self.incumbent.offer(found) or better
         return known, better
@@ -206,7 +216,7 @@ class _Run:
         """Return what matters of the hull of an einsum by itself, if the others take so much at the least."""
         plan = GroupPlan(einsums=(einsum,))
         (part,) = plan.parts()
-        if self.incumbent.objective.is_front:
+        if self.incumbent.objective.is_front and self.parts.cache is not None:
             hull = self.parts.relaxed(part, weights=self.weights)  # found once for all cascades
         else:
             limit = limit_of(self.incumbent.judge, times=1, with_pj=outside[0], with_cycles=outside[1])
@@ -362,7 +372,8 @@ def result_of(
         best=min(incumbent.front, key=incumbent.value),
         front=tuple(incumbent.front),
         unfused=incumbent.unfused,
-        optimal=parts.is_proven and is_whole,
+        optimal=parts.is_proven and is_whole and incumbent.gap == 0,
+        gap=incumbent.gap if parts.is_proven and is_whole else math.inf,
         plans=incumbent.plans,
         seconds=time.perf_counter() - started,
     )

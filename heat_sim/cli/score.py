@@ -1,0 +1,145 @@
+"""`heat-sim score`: energy, cycles and EDP of a whole network on an accelerator, and where they go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from heat_sim.cli.console import out, write_json
+from heat_sim.cli.inputs import read_architecture
+from heat_sim.cli.options import ArchOrPreset, ErtFile, JsonFile, Tokens
+from heat_sim.codesign.network_cost import NetworkCost, NetworkCoster
+from heat_sim.errors import SpecError, describe
+from heat_sim.mapper.layer import Machine
+from heat_sim.networks import SIZES, Network, load_network, network_from_config
+from heat_sim.report.breakdown import BreakdownRow, as_json, breakdown, breakdown_table
+from heat_sim.specs import ArchitectureSpec
+from heat_sim.tensorize.design import load_design
+from heat_sim.tensorize.factorization import Factorization
+from heat_sim.tensorize.tensorization import Tensorization
+from heat_sim.vector_op import VectorUnit
+
+
+def score_command(
+    arch: ArchOrPreset,
+    model: Annotated[
+        str, typer.Option(help=f"A folder with a BERT-like model or its config.json, or {', '.join(SIZES)}.")
+    ] = "bert-base",
+    tokens: Tokens = 128,
+    design: Annotated[
+        Path | None, typer.Option(metavar="D.yaml", help="How the weight matrices are factorised; dense if left out.")
+    ] = None,
+    vector_unit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PJ,OPS",
+            help="Energy in pJ of a vector operation, and operations per cycle: softmax and gelu count then.",
+        ),
+    ] = None,
+    fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Whether einsums may share outer loops.")] = True,
+    gap: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="What is better by no more than this share may be left out.")
+    ] = 0.0,
+    merged: Annotated[
+        bool,
+        typer.Option(
+            "--merged", help="Take ranks of one class as one, along one axis of a mesh: faster, a bit worse."
+        ),
+    ] = False,
+    ert: ErtFile = None,
+    json: JsonFile = None,
+) -> None:
+    """Cost a whole network: the mapping, contraction order and fusion of every part with the least EDP of all.
+
+    EDP is the sum of all energies times the sum of all cycles. Prints energy per level, cycles and the roofline of
+    every einsum.
+
+    Example: heat-sim score --arch simba_l --model bert-base --tokens 128 --vector-unit 1.0,16
+    """
+    spec = read_architecture(arch, ert)
+    network = _network(model, tokens)
+    coster = NetworkCoster.on(
+        Machine(
+            architecture=spec.architecture, constraints=spec.constraints, fuse=fuse, gap=gap, merged=merged,
+            vector_unit=None if vector_unit is None else _vector_unit(vector_unit),
+        )
+    )  # fmt: skip
+    cost = coster.cost(network, _factorizations(network, design))
+    rows = breakdown(cost.mapped, spec.architecture)
+    if json is not None:
+        write_json(_as_json(cost, rows, network, spec), json)
+    if json == "-":
+        return
+    out.print(breakdown_table(rows, spec.architecture), markup=False, soft_wrap=True)
+    proof = "proven optimal under the rules" if cost.optimal else f"gap {gap:.1%}" if gap else "no proof"
+    out.print(
+        f"{network.name}, {network.tokens} tokens on {spec.architecture.name}: {cost.cycles:,} cycles, "
+        f"{cost.energy_pj / 1e6:,.1f} uJ, EDP {cost.edp_pj_cycles:.6g} pJ x cycles; {proof}; {cost.seconds:.2f} s"
+        + ("" if vector_unit else "; softmax and gelu left out"),
+        markup=False,
+    )
+
+
+def _network(model: str, tokens: int) -> Network:
+    if model in SIZES:
+        return network_from_config(SIZES[model], tokens=tokens, name=model)
+    return load_network(Path(model), tokens=tokens)
+
+
+def _factorizations(network: Network, path: Path | None) -> dict[str, Factorization]:
+    dense = {
+        matrix.name: Factorization(
+            format="dense",
+            tensorization=Tensorization(out_modes=(matrix.out_features,), in_modes=(matrix.in_features,)),
+        )
+        for matrix in network.matrices
+    }
+    if path is None:
+        return dense
+    found = {name: layer.factorization for name, layer in load_design(path).layers}
+    if missing := [name for name in dense if name not in found]:
+        raise SpecError(
+            describe(str(path), "a weight matrix of the network is not in the design", got=missing[0],
+                     expected=f"all {len(dense)} of {network.name}", remedy="Name the model that the design is for.")
+        )  # fmt: skip
+    for matrix in network.matrices:
+        shape = found[matrix.name].out_features, found[matrix.name].in_features
+        if shape != (matrix.out_features, matrix.in_features):
+            raise SpecError(
+                describe(f"{path}: {matrix.name}", "another shape than in the network", got="x".join(map(str, shape)),
+                         expected=f"{matrix.out_features}x{matrix.in_features}", remedy="Correct model or design.")
+            )  # fmt: skip
+    return {name: found[name] for name in dense}
+
+
+def _vector_unit(text: str) -> VectorUnit:
+    try:
+        energy_pj, rate = (float(number) for number in text.split(","))
+    except ValueError:
+        energy_pj = rate = -1.0
+    if not (0 <= energy_pj < float("inf") and 0 < rate < float("inf")):
+        raise SpecError(describe("--vector-unit", "not two numbers", got=text, expected="PJ,OPS such as 1.0,16",
+                                 remedy="Write both out."))  # fmt: skip
+    return VectorUnit(energy_pj=energy_pj, operations_per_cycle=rate)
+
+
+def _as_json(
+    cost: NetworkCost, rows: tuple[BreakdownRow, ...], network: Network, spec: ArchitectureSpec
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "network": network.name,
+        "tokens": network.tokens,
+        "architecture": spec.architecture.name,
+        "energy_pJ": cost.energy_pj,
+        "cycles": cost.cycles,
+        "edp_pJ_cycles": cost.edp_pj_cycles,
+        "optimal": cost.optimal,
+        "seconds": cost.seconds,
+        "parts": [
+            {"name": name, "times": times, "energy_pJ": option.energy_pj, "cycles": option.cycles}
+            for name, times, option in cost.parts
+        ],
+        "breakdown": [as_json(row) for row in rows],
+    }
