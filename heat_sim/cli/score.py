@@ -44,9 +44,7 @@ def score_command(
     ] = 0.0,
     merged: Annotated[
         bool,
-        typer.Option(
-            "--merged", help="Take ranks of one class as one, along one axis of a mesh: faster, a bit worse."
-        ),
+        typer.Option("--merged", help="Take ranks of one class as one, along one axis of a mesh: faster, a bit worse."),
     ] = False,
     ert: ErtFile = None,
     json: JsonFile = None,

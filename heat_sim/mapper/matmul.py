@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from heat_sim.einsum import Einsum
 from heat_sim.errors import HeatError, describe
@@ -77,6 +78,7 @@ def as_matmul(einsum: Einsum) -> Matmul:
     return Matmul(einsum=einsum, members=tuple(tuple(group) for group in members))
 
 
+@lru_cache(maxsize=2**16)
 def is_matmul(einsum: Einsum) -> bool:
     """Return whether the einsum is a pairwise contraction that `as_matmul` takes."""
     try:

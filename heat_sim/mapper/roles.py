@@ -7,6 +7,8 @@ they may lie along both axes of a mesh, which one rank variable may not.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from heat_sim.einsum import Einsum, parse_einsum
 from heat_sim.mapper.matmul import as_matmul
 
@@ -16,6 +18,7 @@ Shape = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]
 _CLASSES = "bmnk"
 
 
+@lru_cache(maxsize=2**16)
 def matmul_shape(einsum: Einsum, *, inputs: str, merged: bool = False) -> Shape:
     """Return the shape of a contraction when the named operand plays Inputs.
 

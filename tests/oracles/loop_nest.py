@@ -140,7 +140,7 @@ class _Run(NamedTuple):
     mapping: Mapping
     extrapolated: bool
     link_transfers: bool
-    accumulates: bool
+    accumulates: bool = False
 
 
 class _Flow(NamedTuple):

@@ -397,6 +397,51 @@ def test_what_is_live_takes_its_room_and_no_more():
     assert [residence.reserved_words for residence in found] == [2 * 3, 0, 2 * 3]
 
 
+def statements(name: str, **extents: int) -> Cascade:
+    return Cascade(name=name, einsums=tuple(parse_statement(text, extents=extents) for text in SHAPES[name]))
+
+
+ROOMY = Architecture(
+    name="roomy", compute_name="MAC", compute_energy_pj=1.0,
+    levels=(StorageLevel(name="DRAM"), StorageLevel(name="GLB", capacity_words=1000)),
+)  # fmt: skip
+
+
+def test_a_vector_operation_works_in_place():
+    """Rule 10.7: scores and shares of m x n have one room, not two, while the softmax runs."""
+    plan = next(iter(group_plans(statements("softmax", m=4, n=5, d=3), 0, 2, ROOMY)))
+    assert [plan.residence(place).tensors for place in range(3)] == [{"S"}, {"S", "P"}, {"P"}]
+    assert [plan.residence(place).reserved_words for place in range(3)] == [0, -20, 0]
+    assert plan.peak_words() == 20
+
+
+def test_online_softmax_rescales_what_has_added_up():
+    """Rule 10.9: a loop over the keys, and in every iteration one operation per word of the result."""
+    cascade = statements("online", m=4, n=6, d=3)
+    plans = {plan.loops: plan for plan in group_plans(cascade, 0, 2, ROOMY) if not plan.residents}
+    looped = plans[("n", 3),]
+    einsums = [(part.einsum.name, part.count, part.residence.accumulates) for part in looped.parts()]
+    assert einsums == [("S", 3, False), ("P", 3, False), ("A", 1, False), ("A", 2, True), ("rescale A", 3, False)]
+    rescale = list(looped.parts())[-1].einsum
+    assert rescale.operations == 4 * 3
+    (way,) = map_vector_op(rescale, ROOMY, UNIT, home=1, residence=list(looped.parts())[-1].residence)
+    assert set(way.words.values()) == {(12, 0, 0), (0, 0, 12)}
+    assert not any(var == "n" for plan in group_plans(statements("softmax", m=4, n=6, d=3), 0, 2, ROOMY)
+                   for var, _ in plan.loops)  # fmt: skip
+
+
+def test_partial_sums_come_back_if_their_part_changes_before_they_are_done():
+    """f outside m: each of the 2 parts of Y is met in each of 3 turns of f; stored 6 times, loaded 4 times."""
+    cascade = statements("chain", m=4, f=3, k=2, n=5)
+    plans = {plan.loops: plan for plan in group_plans(cascade, 0, 1, ROOMY) if not plan.residents}
+    spilled, kept = plans[("f", 3), ("m", 2)], plans[("m", 2), ("f", 3)]
+    assert Transfer("Y", 10, 4, 6) in spilled.transfers()
+    assert Transfer("Y", 10, 0, 2) in kept.transfers()
+    for plan in (spilled, kept):
+        runs = [(part.count, part.residence.accumulates) for part in plan.parts()]
+        assert runs == [(6, False), (2, False), (4, True)]
+
+
 def test_a_tensor_that_later_groups_read_leaves_home_as_well():
     machine = Architecture(
         name="two", compute_name="MAC", compute_energy_pj=1.0,

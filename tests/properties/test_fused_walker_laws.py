@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from heat_sim.architecture import Architecture, StorageLevel
-from heat_sim.einsum import Cascade, parse_cascade
+from heat_sim.einsum import Cascade, Einsum, parse_cascade
 from heat_sim.mapper.cascade.plan import GroupPlan, Part
 from heat_sim.mapper.cascade.plans import group_plans
 from heat_sim.mapper.cascade.result import MappedGroup
@@ -54,6 +55,7 @@ class Fused(NamedTuple):
 
     Attributes:
         group: The einsums with the extents of the whole.
+        stored: Intermediates that einsums outside of the group read.
         architecture: The hardware.
         plan: How they run.
         parts: Of the plan.
@@ -61,6 +63,7 @@ class Fused(NamedTuple):
     """
 
     group: Cascade
+    stored: frozenset[str]
     architecture: Architecture
     plan: GroupPlan
     parts: tuple[Part, ...]
@@ -96,8 +99,12 @@ class Fused(NamedTuple):
                 (part.einsum.name, accumulates(part)): mapping
                 for part, mapping in zip(self.parts, self.mappings, strict=True)
             },
-            loops=self.plan.loops, home=self.plan.home, residents=self.plan.residents, stored=self.plan.stored,
+            loops=self.plan.loops, home=self.plan.home, residents=self.plan.residents, stored=self.stored,
         )  # fmt: skip
+
+
+def is_read(name: str, einsums: Sequence[Einsum]) -> bool:
+    return any(tensor.name == name for einsum in einsums for tensor in einsum.inputs)
 
 
 def accumulates(part: Part) -> bool:
@@ -165,8 +172,11 @@ def fused(draw: st.DrawFn) -> Fused:
     plan = draw(st.sampled_from([plan for plan in plans if len(plan.loops) == loops]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     parts = tuple(plan.parts())
+    group, later = cascade.einsums[first : last + 1], cascade.einsums[last + 1 :]
+    outputs = [einsum.output.name for einsum in group]
     return Fused(
-        group=Cascade(name="group", einsums=cascade.einsums[first : last + 1]),
+        group=Cascade(name="group", einsums=group),
+        stored=frozenset(name for name in outputs if is_read(name, group) and is_read(name, later)),
         architecture=machine,
         plan=plan,
         parts=parts,
@@ -191,9 +201,7 @@ def counts_of(report: Report, *, times: int = 1) -> Counter[tuple[str, str, str]
 
 def moved(counts: dict[tuple[str, str], Counts]) -> Counter[tuple[str, str, str]]:
     """Return the same of what was executed."""
-    return Counter(
-        {(*key, kind): words for key, each in counts.items() for kind, words in each._asdict().items()}
-    )  # fmt: skip
+    return Counter({(*key, kind): words for key, each in counts.items() for kind, words in each._asdict().items()})
 
 
 def energy_pj(seen: Execution, architecture: Architecture) -> float:
@@ -245,9 +253,7 @@ def test_words_at_home_are_those_of_the_executed_group(case: Fused) -> None:
     for part, report in zip(case.parts, case.reports, strict=True):
         assert part.residence is not None
         near = report.level(case.architecture.levels[part.residence.level].name)
-        tiles = sum(
-            words.tile_words for name, words in near.tensors.items() if name not in part.residence.tensors
-        )  # fmt: skip
+        tiles = sum(words.tile_words for name, words in near.tensors.items() if name not in part.residence.tensors)
         residing = sum(map(part.einsum.words, part.residence.tensors))
         peak = max(peak, part.residence.reserved_words + residing + tiles)
     assert seen.peak_words == peak
@@ -269,7 +275,7 @@ def test_a_group_of_one_iteration_moves_what_its_einsums_move_with_the_intermedi
             demands = {level.name: LevelConstraints(bypass=there) for level in machine.levels[: plan.home]}
             demands[machine.levels[plan.home].name] = LevelConstraints(keep=there)
             mappings.append(drawn_mapping(rng, MapSpace(einsum=einsum, architecture=machine, demands=demands)))
-        case = Fused(cascade, machine, plan, tuple(plan.parts()), tuple(mappings))
+        case = Fused(cascade, frozenset(), machine, plan, tuple(plan.parts()), tuple(mappings))
         alone = [
             evaluate(einsum, machine, mapping, link_transfers=False)
             for einsum, mapping in zip(cascade.einsums, mappings, strict=True)

@@ -51,6 +51,13 @@ def test_counts_are_those_of_the_executed_nest(case: Case) -> None:
     }
 
 
+@given(nests())
+@settings(max_examples=200)
+def test_counts_with_partial_sums_are_those_of_the_executed_nest(case: Case) -> None:
+    """Rule 5.5: where partial sums are there before the run, every arrival of an output finds one."""
+    assert counts_of(evaluate(*case, accumulates=True)) == walk(*case, accumulates=True).counts
+
+
 @given(nests(), st.data())
 def test_a_loop_of_bound_one_changes_nothing(case: Case, data: st.DataObject) -> None:
     level, temporal, place = _some_place(case, data)

@@ -88,6 +88,7 @@ class PartSearch:
     proven: int = 0
     _hulls: dict[_Key, _Hull] = field(default_factory=dict)
     _bounds: dict[_Key, Point] = field(default_factory=dict)
+    _kept: dict[tuple[int, str], frozenset[bool]] = field(default_factory=dict)
     _spaces: dict[Shape, MapSpace] = field(default_factory=dict)
     _bests: dict[tuple[_Key, Objective], MappedEinsum | None] = field(default_factory=dict)
     _partial: dict[tuple[_Key, int | None], list[tuple[_Hull, tuple[Limit, Limit]]]] = field(default_factory=dict)
@@ -268,8 +269,10 @@ class PartSearch:
         answers: set[bool] = set()
         for inputs in self._inputs(einsum, weights):
             role = _ROLES[0] if tensor == inputs else _ROLES[1]
-            space = self._space(self._key(Part(einsum, None, 1), inputs), None)
-            answers |= {role in option for option in space.keep_options(level)}
+            if (level, role) not in self._kept:  # whatever the shape
+                space = self._space(self._key(Part(einsum, None, 1), inputs), None)
+                self._kept[level, role] = frozenset(role in option for option in space.keep_options(level))
+            answers |= self._kept[level, role]
         return answers.pop() if len(answers) == 1 else None
 
     def why_not(self, einsum: Einsum, *, weights: frozenset[str] | None) -> None:
