@@ -185,8 +185,8 @@ def contraction_orders(sizes: Sizes) -> None:
                         )  # fmt: skip
 
     table(
-        "MAC-optimal against EDP-optimal trees, case by case; *MAC / EDP* as above, the last column: the MAC-optimal tree "
-        "without fusion over the best of all",
+        "MAC-optimal against EDP-optimal trees, case by case; *MAC / EDP* as above, the last column: the MAC-optimal "
+        "tree without fusion over the best of all",
         (
             "accelerator", "format", "rank", "tokens", *EFFORT, "unfused / fused", "EDP-optimal tree",
             "MAC-optimal tree", "MAC / EDP unfused", "MAC / EDP fused", "MAC unfused / EDP fused",
@@ -199,8 +199,8 @@ def contraction_orders(sizes: Sizes) -> None:
         "The same, summed up: in how many cases the MAC-optimal tree costs more than the EDP-optimal one, and the "
         "geometric mean and the largest of all EDP ratios",
         (
-            "accelerator", "format", "cases", "CPU s", "unfused: costs more", "mean", "largest", "fused: costs more",
-            "mean", "largest", "MAC unfused / EDP fused: mean", "largest",
+            "accelerator", "format", "cases", "CPU s", "unfused: costs more", "unfused: mean", "unfused: largest",
+            "fused: costs more", "fused: mean", "fused: largest", "MAC unfused / EDP fused: mean", "largest",
         ),
         (summary(preset, name, some) for preset, name, some in [*parts, ("**all**", "", cases)]),
     )  # fmt: skip
@@ -252,7 +252,7 @@ def blocks(sizes: Sizes) -> None:
     )
     table(
         f"Attention ({sizes.heads} heads of {sizes.head_features} features) and feed-forward block ({sizes.hidden} -> "
-        f"{4 * sizes.hidden} -> {sizes.hidden}, gelu); EDP in pJ cycles. Vector unit: one lane per column of the array, "
+        f"{4 * sizes.hidden} -> {sizes.hidden}, gelu); EDP in pJ cycles. Vector unit: a lane per column of the array, "
         f"an operation for the energy of a MAC ({units}). The row *unfused* comes from the search of the row after it",
         (
             "accelerator", "tokens", "block", "how", *EFFORT, "EDP", "unfused / this", "DRAM words",

@@ -61,6 +61,9 @@ def map_command(
     most_loops: Annotated[
         int, typer.Option(min=0, metavar="N", help="Common loops of a fused group at the most.")
     ] = MOST_LOOPS,
+    pipeline: Annotated[
+        bool, typer.Option("--pipeline", help="Let einsums of a fused group work at once too, on parts of the array.")
+    ] = False,
     cached: Annotated[
         bool, typer.Option("--cache", help="Look the result up in the mapping cache, and keep it there.")
     ] = False,
@@ -93,12 +96,12 @@ def map_command(
         if search != OPTIMAL or padded or both_axes or budget or cached or demands.min_parallelism:
             raise SpecError(
                 describe("map --cascade", "an option that only one einsum has", got="more than these",
-                         expected="--constraints, --objective, --fuse, --most-loops, --save-mapping or --json",
+                         expected="--fuse, --most-loops, --pipeline, --objective, --save-mapping or --json",
                          remedy="Leave it out.")
             )  # fmt: skip
         map_a_cascade(
             cascade, spec, demands=demands, objective=goal, fuse=fuse, json=json, save_to=save_mapping,
-            most_loops=most_loops,
+            most_loops=most_loops, pipelined=pipeline,
         )  # fmt: skip
         return
     assert problem is not None

@@ -19,7 +19,7 @@ from heat_sim.tensorize.contraction import mac_optimal_tree, tree_to_text
 
 def map_a_cascade(
     path: Path, spec: ArchitectureSpec, *, demands: ConstraintSet, objective: Objective, fuse: bool, json: str | None,
-    save_to: Path | None, most_loops: int = MOST_LOOPS,
+    save_to: Path | None, most_loops: int = MOST_LOOPS, pipelined: bool = False,
 ) -> None:  # fmt: skip
     """Print the best way to run the cascade of a file, and write it as JSON; its mappings go to a folder."""
     workload = load_cascade(path)
@@ -29,6 +29,7 @@ def map_a_cascade(
     result = map_cascade(
         workload.cascade, spec.architecture, constraints=demands.constraints, objective=objective, fuse=fuse,
         vector_unit=workload.vector_unit, weights=workload.weights, most_loops=most_loops,
+        pipelined=pipelined,
     )  # fmt: skip
     _show(result, spec, json=json, save_to=save_to, more={})
 
@@ -118,6 +119,9 @@ def _picture(group: MappedGroup, spec: ArchitectureSpec) -> str:
         what += [f"{name} adds up" for name in sorted(plan.accumulators)]
         what += [f"{name} is stored too" for name in sorted(plan.stored)]
         lines.append(f"{depth}at {home}: {'; '.join(what)}")
+    if group.pipeline is not None:
+        level = spec.architecture.levels[group.pipeline.level].name
+        lines.append(f"{depth}at the same time, on {', '.join(map(str, group.pipeline.columns))} columns below {level}")
     for part, mapped in zip(group.parts, group.mapped, strict=True):
         again = " on partial sums" if part.residence is not None and part.residence.accumulates else ""
         often = f"{mapped.cycles:,} cycles, {mapped.energy_pj / 1e6:,.4f} uJ each, {part.count:,} times"
@@ -176,6 +180,7 @@ def _group_json(group: MappedGroup) -> dict[str, Any]:
         "residents": sorted(plan.residents),
         "accumulators": sorted(plan.accumulators),
         "stored": sorted(plan.stored),
+        "pipeline": None if group.pipeline is None else list(group.pipeline.columns),
         "transfers": [transfer._asdict() for transfer in plan.transfers()],
         "energy_pJ": group.energy_pj,
         "cycles": group.cycles,

@@ -227,16 +227,21 @@ def search_matmul(
 
 
 def hull_within(
-    space: MapSpace, limits: tuple[Limit, Limit], *, budget: int = DEFAULT_BUDGET
+    space: MapSpace,
+    limits: tuple[Limit, Limit],
+    *,
+    objective: Objective = OBJECTIVES["hull"],
+    budget: int = DEFAULT_BUDGET,
 ) -> tuple[tuple[MappedEinsum, ...], bool]:
     """Return the mappings on the hull that matter under the limits, and whether no other does; none may.
 
     Args:
         space: See `search_matmul`.
         limits: What the mapping is a part of.
+        objective: The hull, or the whole Pareto front.
         budget: See `search_matmul`.
     """
-    search = _search_of(space, OBJECTIVES["hull"], budget=budget, limits=limits)
+    search = _search_of(space, objective, budget=budget, limits=limits)
     if search is None:
         return (), True
     ran_through = search.run()

@@ -397,6 +397,64 @@ def test_what_is_live_takes_its_room_and_no_more():
     assert [residence.reserved_words for residence in found] == [2 * 3, 0, 2 * 3]
 
 
+def stages_of(plan: GroupPlan, machine: Architecture, columns: tuple[int, ...]) -> list[list[tuple[float, int]]]:
+    """Return what every einsum of a pipeline can cost on its share of the machine; rule 10.11 written out."""
+    dram, glb = machine.levels
+    words = {tensor.name: plan.words(tensor.name) for einsum in plan.einsums for tensor in einsum.tensors}
+    left = glb.capacity_words - 2 * sum(words[t] for t in plan.intermediates) - sum(words[t] for t in plan.residents)
+    room = left // sum(1 for each in columns if each)
+    rate = dram.shared_bandwidth_words_per_cycle
+    slow = replace(dram, shared_bandwidth_words_per_cycle=None if rate is None else rate / len(columns))
+    found = []
+    for einsum, own in zip(plan.einsums, columns, strict=True):
+        here = {tensor.name for tensor in einsum.tensors} & (plan.intermediates | plan.residents)
+        part = replace(machine, levels=(slow, replace(glb, fanout_x=own) if own else glb))
+        taken = glb.capacity_words - room - sum(words[t] for t in here)
+        residence = Residence(level=1, tensors=frozenset(here), reserved_words=taken)
+        if room < 0:
+            found.append([])
+        elif own:
+            found.append(points(MapSpace(einsum=einsum, architecture=part, residence=residence)))
+        else:
+            ways = map_vector_op(einsum, part, UNIT, home=1, residence=residence)
+            found.append([(way.energy_pj, way.cycles) for way in ways])
+    return found
+
+
+@given(cascades(("chain", "attention", "function", "softmax", "shared")), machines(), st.sampled_from((2, 3)),
+       st.sampled_from(("edp", "energy", "cycles")))  # fmt: skip
+@settings(max_examples=50)
+def test_a_pipeline_is_the_best_under_its_rules(cascade, machine, fanout, name):
+    """Every plan, parting of the array and choice of mappings, beside all that runs one after another."""
+    wide = replace(machine.levels[1], fanout_x=fanout, capacity_words=2 * machine.levels[1].capacity_words)
+    machine = replace(machine, levels=(machine.levels[0], wide))
+    objective, oracle, last = parse_objective(name), Oracle(machine), len(cascade.einsums) - 1
+    costs = oracle.cascade(cascade, fuse=True)
+    assume(costs)
+    pipelined = []
+    for plan in oracle.plans(cascade, 0, last):
+        if plan.iterations == 1 or plan.accumulators:
+            continue
+        moved_pj, moved_cycles = loaded(plan.transfers(), machine)
+        shares = [(0,) if isinstance(each, VectorOp) else range(1, fanout + 1) for each in plan.einsums]
+        for columns in itertools.product(*shares):
+            if sum(columns) <= fanout:
+                for chosen in itertools.product(*map(_unbeaten, stages_of(plan, machine, columns))):
+                    steps = plan.iterations + len(columns) - 1
+                    energy_pj = moved_pj + plan.iterations * sum(e for e, _ in chosen)
+                    pipelined.append((energy_pj, moved_cycles + steps * max(t for _, t in chosen)))
+    result = map_cascade(cascade, machine, objective=objective, vector_unit=UNIT, pipelined=True)
+    assert result.optimal
+    whole = min(objective.value(*cost) for cost in [*costs, *pipelined])
+    if len(cascade.einsums) == 2:
+        assert result.value == pytest.approx(whole, rel=1e-12)
+    else:  # two of three einsums may be a pipeline as well
+        assert result.value <= whole * (1 + 1e-12)
+    rows = list(result.best.rows())
+    total_pj, cycles = sum(sum(row.energy_pj.values()) for row in rows), sum(row.cycles for row in rows)
+    assert result.value == pytest.approx(objective.value(total_pj, cycles), rel=1e-9)
+
+
 def statements(name: str, **extents: int) -> Cascade:
     return Cascade(name=name, einsums=tuple(parse_statement(text, extents=extents) for text in SHAPES[name]))
 

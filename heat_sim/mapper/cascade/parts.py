@@ -28,14 +28,14 @@ from heat_sim.mapper.judge import Limit
 from heat_sim.mapper.matmul import is_matmul
 from heat_sim.mapper.matmul_search import DEFAULT_BUDGET, bound_of, hull_within, search_matmul
 from heat_sim.mapper.objective import OBJECTIVES, Objective
-from heat_sim.mapper.result import MappedEinsum
+from heat_sim.mapper.result import MappedEinsum, pareto_front
 from heat_sim.mapper.roles import Shape, matmul_shape, role_einsum
 from heat_sim.mapper.search import map_einsum, search_space
 from heat_sim.mapper.space import MapSpace, Residence, map_space
 from heat_sim.mapping import LevelConstraints
 from heat_sim.vector_op import VectorOp, VectorUnit
 
-HULL = OBJECTIVES["hull"]
+HULL, PARETO = OBJECTIVES["hull"], OBJECTIVES["pareto"]
 
 Mapped: TypeAlias = MappedEinsum | MappedVectorOp
 """An einsum or vector operation, how it runs and what that costs."""
@@ -91,7 +91,9 @@ class PartSearch:
     _kept: dict[tuple[int, str], frozenset[bool]] = field(default_factory=dict)
     _spaces: dict[Shape, MapSpace] = field(default_factory=dict)
     _bests: dict[tuple[_Key, Objective], MappedEinsum | None] = field(default_factory=dict)
-    _partial: dict[tuple[_Key, int | None], list[tuple[_Hull, tuple[Limit, Limit]]]] = field(default_factory=dict)
+    _partial: dict[tuple[_Key, int | None, Objective], list[tuple[_Hull, tuple[Limit, Limit]]]] = field(
+        default_factory=dict
+    )
     _others: dict[Einsum, tuple[MappedEinsum, ...]] = field(default_factory=dict)
 
     @property
@@ -184,18 +186,31 @@ class PartSearch:
         reserved = None if part.residence is None else part.residence.reserved_words
         return _hull_of([self._limited(key, reserved, limits).mapped for key in self._keys(part, weights)])
 
-    def _limited(self, key: _Key, reserved_words: int | None, limits: tuple[Limit, Limit]) -> _Hull:
+    def pareto_within(
+        self, part: Part, limits: tuple[Limit, Limit], *, weights: frozenset[str] | None
+    ) -> tuple[Mapped, ...]:
+        """Return what of the Pareto front of a part matters under the limits; arguments as in `relaxed_within`."""
+        assert part.residence is not None
+        if isinstance(part.einsum, VectorOp):
+            return self._vector_hull(part.einsum, part.residence)
+        reserved = part.residence.reserved_words
+        found = [self._limited(key, reserved, limits, PARETO).mapped for key in self._keys(part, weights)]
+        return pareto_front([mapped for front in found for mapped in front])
+
+    def _limited(
+        self, key: _Key, reserved_words: int | None, limits: tuple[Limit, Limit], objective: Objective = HULL
+    ) -> _Hull:
         """Return what matters under the limits; None for the words that others have taken is all the room of home."""
-        if reserved_words is None and key in self._hulls:
+        if reserved_words is None and objective == HULL and key in self._hulls:
             return self._hulls[key]
-        known = self._partial.setdefault((key, reserved_words), [])
+        known = self._partial.setdefault((key, reserved_words, objective), [])
         for hull, old in known:
             if all(map(_is_narrower, limits, old)):
                 return hull
         space = self._roomy_space(key) if reserved_words is None else self._space(key, reserved_words)
         budget = DEFAULT_BUDGET if self.budget is None else self.budget
         self.searches += 1
-        mapped, proven = hull_within(space, limits, budget=budget)
+        mapped, proven = hull_within(space, limits, objective=objective, budget=budget)
         self.proven += proven
         hull = self._hull_of_front(mapped, key, space)
         known.append((hull, limits))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.mapper.cascade.parts import Mapped
+from heat_sim.mapper.cascade.pipeline import Pipeline, steps
 from heat_sim.mapper.cascade.plan import GroupPlan, Part, Transfer
 from heat_sim.mapper.cascade.vector_unit import MappedVectorOp
 from heat_sim.mapper.edp import Point
@@ -45,12 +46,14 @@ class MappedGroup:
         parts: What runs in an iteration, and in how many.
         mapped: How each part runs, and its cost in one iteration.
         architecture: The hardware.
+        pipeline: How the einsums share the array if they are at work at the same time; None if one after another.
     """
 
     plan: GroupPlan
     parts: tuple[Part, ...]
     mapped: tuple[Mapped, ...]
     architecture: Architecture
+    pipeline: Pipeline | None = None
 
     @property
     def energy_pj(self) -> float:
@@ -64,12 +67,19 @@ class MappedGroup:
     def cycles(self) -> int:
         """Of all iterations, transfers included."""
         _, moved = transfers_cost(self.plan, self.architecture)
+        if self.pipeline is not None:
+            return moved + steps(self.plan, self.pipeline) * max(each.cycles for each in self.mapped)
         return moved + sum(part.count * each.cycles for part, each in zip(self.parts, self.mapped, strict=True))
 
     def rows(self) -> Iterator[Row]:
         """Yield where energy and cycles go."""
         for part, each in zip(self.parts, self.mapped, strict=True):
-            yield _part_row(part, each, self.architecture)
+            row = _part_row(part, each, self.architecture)
+            yield row if self.pipeline is None else replace(row, cycles=0)
+        if self.pipeline is not None:
+            count = steps(self.plan, self.pipeline)
+            length = max(each.cycles for each in self.mapped)
+            yield Row(f"steps of {self.pipeline.stages} at the same time", 0, count, count * length, {}, 0)
         for transfer in self.plan.transfers():
             if self.plan.home is not None and transfer.loads + transfer.stores:
                 yield _transfer_row(transfer, self.architecture, self.plan.home)

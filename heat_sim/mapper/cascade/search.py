@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
 
@@ -20,10 +20,11 @@ from heat_sim.architecture import Architecture
 from heat_sim.einsum import Cascade, Einsum
 from heat_sim.errors import HeatError, describe
 from heat_sim.mapper.cascade.parts import HULL, Mapped, PartSearch
+from heat_sim.mapper.cascade.pipeline import Pipeline, StageSearch, choices, least_cycles, pipelines, stage_part
 from heat_sim.mapper.cascade.plan import GroupPlan, Part
 from heat_sim.mapper.cascade.plans import MOST_LOOPS, group_of
 from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade, MappedGroup, transfers_cost
-from heat_sim.mapper.cascade.table import PlanKey, plan_batches
+from heat_sim.mapper.cascade.table import PlanBatch, PlanKey, plan_batches
 from heat_sim.mapper.edp import Point, lower_left_hull, sum_vertices
 from heat_sim.mapper.judge import NO_LIMIT, Judge, Limit, beaten, is_beaten, judge_of, limit_of
 from heat_sim.mapper.objective import OBJECTIVES, Objective
@@ -100,6 +101,7 @@ def search_cascade(
     fuse: bool,
     weights: frozenset[str] | None = None,
     most_loops: int = MOST_LOOPS,
+    stages: StageSearch | None = None,
 ) -> bool:
     """Offer the incumbent every way to run the cascade that may be better; return whether it took one.
 
@@ -110,8 +112,11 @@ def search_cascade(
         fuse: Whether groups of more than one einsum are looked at.
         weights: Names of all tensors that play Weights beside one that does not; None for the second operand.
         most_loops: Common loops of a group at the most.
+        stages: Fronts for pipelined groups; None is no pipelines.
     """
-    run = _Run(cascade=cascade, parts=parts, incumbent=incumbent, weights=weights, most_loops=most_loops)
+    run = _Run(
+        cascade=cascade, parts=parts, incumbent=incumbent, weights=weights, most_loops=most_loops, stages=stages
+    )  # fmt: skip
     return run.search(fuse=fuse)
 
 
@@ -124,6 +129,7 @@ class _Run:
     incumbent: Incumbent
     weights: frozenset[str] | None
     most_loops: int
+    stages: StageSearch | None = None
 
     def search(self, *, fuse: bool) -> bool:
         einsums = self.cascade.einsums
@@ -210,7 +216,65 @@ class _Run:
                 judge = self.incumbent.hull_judge(known)
                 if len(group.einsums) == len(self.cascade.einsums):
                     better = self.incumbent.offer(found) or better
+        if self.stages is not None:
+            for found in self._pipelined(batches, known, outside):
+                known = hull_of([*known, *found])
+                if len(group.einsums) == len(self.cascade.einsums):
+                    better = self.incumbent.offer(found) or better
         return known, better
+
+    def _pipelined(
+        self, batches: Sequence[PlanBatch], known: Sequence[MappedCascade], outside: Point
+    ) -> Iterator[list[MappedCascade]]:
+        """Yield what pipelines of the plans have to offer, those first that have the least bound of energy."""
+        judge, machine = self.incumbent.hull_judge(known), self.parts.architecture
+        rows = [
+            (float(batch.energy_pj[row, column]), number, row, column)
+            for number, batch in enumerate(batches)
+            for row, column in np.argwhere(np.isfinite(batch.energy_pj)).tolist()
+        ]
+        for energy_pj, number, row, column in sorted(rows):
+            plan = batches[number].plan(row, column)
+            _, moved = transfers_cost(plan, machine)
+            for pipeline in pipelines(plan, machine):
+                cycles = float(moved + least_cycles(plan, pipeline, machine))
+                if is_beaten(judge, energy_pj, cycles) or self.incumbent.beats(
+                    outside[0] + energy_pj, outside[1] + cycles
+                ):
+                    continue
+                self.incumbent.plans += 1
+                if found := self._pipeline(plan, pipeline, judge, outside):
+                    known = hull_of([*known, *found])
+                    judge = self.incumbent.hull_judge(known)
+                    yield found
+
+    def _pipeline(self, plan: GroupPlan, pipeline: Pipeline, judge: Judge, outside: Point) -> list[MappedCascade]:
+        """Return every length of a step that matters, with the einsums of least energy that keep to it."""
+        assert self.stages is not None
+        moved = transfers_cost(plan, self.parts.architecture)
+        parts = [stage_part(plan, pipeline, place, self.parts.architecture) for place in range(pipeline.stages)]
+        searches = [self.stages.on(pipeline, columns) for columns in pipeline.columns]
+        known_parts = [part for part in parts if part is not None]
+        if len(known_parts) < len(parts):
+            return []
+        least = [search.bound(part, weights=self.weights) for search, part in zip(searches, known_parts, strict=True)]
+        fronts: list[tuple[Mapped, ...]] = []
+        for place, (search, part) in enumerate(zip(searches, known_parts, strict=True)):
+            others_pj = sum(energy_pj for at, (energy_pj, _) in enumerate(least) if at != place)
+            rest_pj = moved[0] + plan.iterations * others_pj
+            # A step is at least as long as this einsum, and there are more of them than iterations.
+            rest_cycles = moved[1] + (pipeline.stages - 1) * least[place][1]
+            limits = (
+                limit_of(self.incumbent.judge, times=plan.iterations, with_pj=outside[0] + rest_pj,
+                         with_cycles=outside[1] + rest_cycles),
+                limit_of(judge, times=plan.iterations, with_pj=rest_pj, with_cycles=rest_cycles),
+            )  # fmt: skip
+            front = search.pareto_within(part, limits, weights=self.weights)
+            if not front:
+                return []
+            fronts.append(front)
+            least[place] = min(each.energy_pj for each in front), min(float(each.cycles) for each in front)
+        return [self._mapped(plan, tuple(known_parts), chosen, pipeline=pipeline) for chosen in choices(fronts)]
 
     def alone(self, einsum: Einsum, outside: Point) -> list[MappedCascade]:
         """Return what matters of the hull of an einsum by itself, if the others take so much at the least."""
@@ -285,8 +349,12 @@ class _Run:
         energy_pj, cycles = _sum(moved, counts, least)
         return is_beaten(judge, energy_pj, cycles) or self.incumbent.beats(outside[0] + energy_pj, outside[1] + cycles)
 
-    def _mapped(self, plan: GroupPlan, parts: tuple[Part, ...], mapped: tuple[Mapped, ...]) -> MappedCascade:
-        group = MappedGroup(plan=plan, parts=parts, mapped=mapped, architecture=self.parts.architecture)
+    def _mapped(
+        self, plan: GroupPlan, parts: tuple[Part, ...], mapped: tuple[Mapped, ...], *, pipeline: Pipeline | None = None
+    ) -> MappedCascade:
+        group = MappedGroup(
+            plan=plan, parts=parts, mapped=mapped, architecture=self.parts.architecture, pipeline=pipeline
+        )
         return MappedCascade(groups=(group,), energy_pj=group.energy_pj, cycles=group.cycles)
 
 
@@ -310,6 +378,7 @@ def map_cascade(
     vector_unit: VectorUnit | None = None,
     weights: Collection[str] | None = None,
     most_loops: int = MOST_LOOPS,
+    pipelined: bool = False,
 ) -> CascadeResult:
     """Return the best way to run a cascade.
 
@@ -324,6 +393,8 @@ def map_cascade(
         vector_unit: For vector operations.
         weights: Names of the tensors that play Weights; where both operands do, or neither, either may.
         most_loops: Common loops of a group at the most.
+        pipelined: Whether the einsums of a group may also be at work at the same time, each on its share of the array
+            (`heat_sim.mapper.cascade.pipeline`).
 
     Raises:
         HeatError: The objective is the Pareto front, or there is a vector operation and no vector unit.
@@ -348,11 +419,12 @@ def map_cascade(
     parts = PartSearch(architecture=architecture, constraints=constraints or {}, vector_unit=vector_unit)
     incumbent = Incumbent(objective=objective)
     names = None if weights is None else frozenset(weights)
-    search_cascade(cascade, parts, incumbent, fuse=fuse, weights=names, most_loops=most_loops)
+    stages = StageSearch(parts=parts) if pipelined else None
+    search_cascade(cascade, parts, incumbent, fuse=fuse, weights=names, most_loops=most_loops, stages=stages)
     if incumbent.unfused is None:
         for einsum in cascade.einsums:
             parts.why_not(einsum, weights=names)
-    return result_of(incumbent, parts, started=started)
+    return result_of(incumbent, parts, started=started, is_whole=stages is None or stages.is_proven)
 
 
 def result_of(
