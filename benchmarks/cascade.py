@@ -25,6 +25,7 @@ from benchmarks.cascade_cases import (
     attention,
     chain,
     dense,
+    encoder,
     feed_forward,
     machine,
     tensor_train,
@@ -33,6 +34,7 @@ from benchmarks.cascade_cases import (
     warm_up,
 )
 from benchmarks.mapper import table
+from heat_sim.codesign.network_cost import NetworkCoster
 from heat_sim.einsum import Cascade, Einsum
 from heat_sim.mapper.cascade import MappedCascade
 from heat_sim.mapper.layer import LayerResult, Machine
@@ -271,23 +273,39 @@ def _cost(best: MappedCascade, base: float) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-# HOOK: whole networks. Give `network_cases` its entries; the table appears with the first one.
-# ----------------------------------------------------------------------------------------------------------------------
-
-NETWORK_HEADER = ("case", *EFFORT, "unfused EDP", "fused EDP", "unfused / fused")
-
-
-def network_cases(sizes: Sizes) -> list[Callable[[], Sequence[object]]]:
-    """Return one function per row of the table of whole networks, each giving the cells under `NETWORK_HEADER`."""
-    del sizes
-    return []
-
-
 def networks(sizes: Sizes) -> None:
-    """Print whole networks, if there are any."""
-    if cases := network_cases(sizes):
-        table("Whole networks", NETWORK_HEADER, (case() for case in cases))
+    """Print whole encoders, one design of each kind, costed cold and once more."""
+
+    def rows() -> Iterable[Sequence[object]]:
+        for preset in PRESETS:
+            for name, merged, gap in (
+                ("dense", False, 0.0), ("low-rank", False, 0.0), ("tt-matrix", False, 0.0), ("tt-matrix", True, 0.01),
+            ):  # fmt: skip
+                network, design = encoder(sizes, name)
+                on = machine(preset, merged=merged, gap=gap)
+                coster = NetworkCoster.on(on)
+                timing = timed(on, partial(coster.cost, network, design))
+                warm = timed(on, partial(coster.cost, network, design))
+                alone = NetworkCoster.on(machine(preset, fuse=False, merged=merged)).cost(network, design)
+                cost = timing.found
+                proof = f"gap {gap:.0%}" if gap and timing.proven else "proven" if timing.proven else "no proof"
+                yield (
+                    preset, f"{name}{', merged' if merged else ''}", f"{timing.seconds:.2f}",
+                    f"{timing.cpu_seconds:.2f}", f"{1000 * warm.seconds:.2f}", f"{timing.searches:,}", proof,
+                    f"{alone.edp_pj_cycles:.4g}", f"{cost.edp_pj_cycles:.4g}",
+                    f"{alone.edp_pj_cycles / cost.edp_pj_cycles:.3f}",
+                )  # fmt: skip
+
+    table(
+        f"Whole encoders of BERT-base's shape, {sizes.tokens[0]} tokens, softmax and gelu on the vector unit of the "
+        "table above: one design point cold (every matrix over all contraction orders, fused), and again when known; "
+        "low-rank of a sixth of the features, tensor-trains of three cores of rank 8",
+        (
+            "accelerator", "design", "cold: wall s", "cold: CPU s", "warm: ms", "searches", "optimum", "unfused EDP",
+            "fused EDP", "unfused / fused",
+        ),
+        rows(),
+    )  # fmt: skip
 
 
 TABLES: dict[str, Callable[[Sizes], None]] = {

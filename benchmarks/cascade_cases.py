@@ -14,7 +14,10 @@ from heat_sim.einsum import Cascade, Einsum, parse_cascade, parse_einsum
 from heat_sim.mapper import OBJECTIVES
 from heat_sim.mapper.cascade import VectorUnit
 from heat_sim.mapper.layer import Machine
+from heat_sim.networks import Network, network_from_config
 from heat_sim.specs import load_architecture
+from heat_sim.tensorize.factorization import Factorization
+from heat_sim.tensorize.tensorization import Tensorization
 from heat_sim.vector_op import parse_statement
 
 EDP = OBJECTIVES["edp"]
@@ -129,12 +132,33 @@ QUICK = Sizes(
 """Small enough to end in seconds; few trees, as tiny layers fit everywhere, so that bounds set little aside."""
 
 
-def machine(preset: str, *, fuse: bool = True) -> Machine:
+def encoder(sizes: Sizes, name: str) -> tuple[Network, dict[str, Factorization]]:
+    """Return an encoder, every matrix of it in the same format; see the table for the ranks."""
+    config = {
+        "model_type": "bert", "hidden_size": sizes.hidden, "num_hidden_layers": 12, "num_attention_heads": sizes.heads,
+        "intermediate_size": 4 * sizes.hidden, "vocab_size": 30522, "max_position_embeddings": 512,
+    }  # fmt: skip
+    network = network_from_config(config, tokens=sizes.tokens[0], name="encoder")
+    inner = (sizes.hidden // 64 or 1, 8, 8) if sizes.hidden >= 64 else (2, 2, sizes.hidden // 4)
+    modes = {sizes.hidden: inner, 4 * sizes.hidden: (inner[0], 2 * inner[1], 2 * inner[2])}
+    rank = 8 if sizes.hidden >= 64 else 2
+    design: dict[str, Factorization] = {}
+    for matrix in network.matrices:
+        shapes = [matrix.out_features, matrix.in_features]
+        out_modes, in_modes = (modes[n] if name == "tt-matrix" else (n,) for n in shapes)
+        ranks = {"dense": (), "low-rank": (max(1, sizes.hidden // 6),), "tt-matrix": (1, rank, rank, 1)}[name]
+        design[matrix.name] = Factorization(
+            format=name, tensorization=Tensorization(out_modes=out_modes, in_modes=in_modes), ranks=ranks
+        )
+    return network, design
+
+
+def machine(preset: str, *, fuse: bool = True, merged: bool = False, gap: float = 0.0) -> Machine:
     """Return an accelerator of `arch_specs` on which nothing was searched so far, with a `vector_unit_of` it."""
     folder = ARCH_SPECS / preset
     spec = load_architecture(folder / "arch.yaml", ert=folder / "ert.yaml")
     return Machine(
-        architecture=spec.architecture, constraints=spec.constraints, fuse=fuse,
+        architecture=spec.architecture, constraints=spec.constraints, fuse=fuse, merged=merged, gap=gap,
         vector_unit=vector_unit_of(spec.architecture),
     )  # fmt: skip
 

@@ -149,7 +149,7 @@ class Machine:
         """
         started = time.perf_counter()
         incumbent = Incumbent(objective=objective, gap=self.gap)
-        whole = trees is None and len(einsum.inputs) <= MOST_OPERANDS
+        whole = trees is not None or len(einsum.inputs) <= MOST_OPERANDS
         if trees is None:
             trees = candidate_trees(einsum, self.parts, activations=activations)
         orders = [order for tree in trees for order in orders_of(einsum, tree, activations=activations)]

@@ -16,7 +16,7 @@ from heat_sim.mapper.judge import NO_LIMIT, ROUNDING, Judge, Limit, is_beaten, j
 from heat_sim.mapper.matmul import Matmul, as_matmul
 from heat_sim.mapper.matmul_problem import Problem, problem_of
 from heat_sim.mapper.mesh import mesh_choices
-from heat_sim.mapper.nest import build_mapping
+from heat_sim.mapper.nest import all_ways_tried, build_mapping
 from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapper.opening import DONE, NO_ROOM, open_structures
 from heat_sim.mapper.result import MappedEinsum, MappingResult, front_of
@@ -142,15 +142,17 @@ class _Search:
                         build_mapping(self.space, self.matmul, keep=keep[place], spatial=spatial,
                                       temporal=opened.bounds[nest], innermost=opened.innermost[nest]),
                         float(bounds[place]),
+                        spatial,
                     )  # fmt: skip
             again = opened.again
             place += not again
 
-    def _add(self, mapping: Mapping | None, bound: float) -> None:
+    def _add(self, mapping: Mapping | None, bound: float, spatial: Ints) -> None:
         """Cost a mapping by the model and keep it if it is better than the best, or on the front."""
         if mapping is None:
-            # The members of a class cannot make these bounds along both axes: not proven then, but never wrong.
-            self.open_bound = min(self.open_bound, bound)
+            # The members of a class cannot make these bounds along both axes, as far as that was tried.
+            if not all_ways_tried(self.space, self.matmul, spatial=spatial):
+                self.open_bound = min(self.open_bound, bound)
             return
         self.costed += 1
         report = evaluate(

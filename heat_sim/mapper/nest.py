@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -35,8 +36,7 @@ def build_mapping(
         innermost: (L,) class of the innermost temporal loop, -1 where it does not matter.
     """
     levels = range(len(spatial))
-    ways = itertools.product(*(layout(space, matmul, level=level, bounds=spatial[level]) for level in levels))
-    for chosen in itertools.islice(ways, _WAYS):
+    for chosen in itertools.islice(itertools.product(*_layouts(space, matmul, spatial)), _WAYS):
         parts = [_members(space, matmul, c, chosen, temporal) for c in _CLASSES]
         if all(part is not None for part in parts):
             return Mapping(
@@ -47,6 +47,18 @@ def build_mapping(
                 )
             )  # fmt: skip
     return None
+
+
+def _layouts(space: MapSpace, matmul: Matmul, spatial: Ints) -> list[tuple[tuple[Pair, ...], ...]]:
+    return [layout(space, matmul, level=level, bounds=bounds) for level, bounds in enumerate(spatial)]
+
+
+def all_ways_tried(space: MapSpace, matmul: Matmul, *, spatial: Ints) -> bool:
+    """Return whether `build_mapping` has tried every layout of these bounds (L, 4) before it returns None.
+
+    Then no mapping at all uses the meshes so: what the members leave over, loops in time can share out in any way.
+    """
+    return math.prod(map(len, _layouts(space, matmul, spatial))) <= _WAYS
 
 
 Parts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]

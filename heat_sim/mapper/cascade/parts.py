@@ -76,6 +76,7 @@ class PartSearch:
         cache: Where the hulls of einsums by themselves are looked up and kept, beyond this run.
         searches: How many there were.
         proven: How many of them ran through.
+        constrains_loops: Whether a constraint demands more than what is kept.
     """
 
     architecture: Architecture
@@ -86,6 +87,7 @@ class PartSearch:
     cache: MappingCache | None = None
     searches: int = 0
     proven: int = 0
+    constrains_loops: bool = field(init=False)
     _hulls: dict[_Key, _Hull] = field(default_factory=dict)
     _bounds: dict[_Key, Point] = field(default_factory=dict)
     _kept: dict[tuple[int, str], frozenset[bool]] = field(default_factory=dict)
@@ -102,6 +104,9 @@ class PartSearch:
         networks_cost = any(level.hop_energy_pj or level.router_energy_pj for level in self.architecture.levels)
         return () if networks_cost else homes(self.architecture)
 
+    def __post_init__(self) -> None:
+        self.constrains_loops = any(demand.speaks_of_loops for demand in self.constraints.values())
+
     @property
     def is_proven(self) -> bool:
         """Whether every search so far ran through."""
@@ -110,8 +115,7 @@ class PartSearch:
     @property
     def may_split(self) -> bool:
         """Whether a mapping may have any loops at the outermost level, and tiles of any size."""
-        loops = any(demand.speaks_of_loops for demand in self.constraints.values())
-        return not loops and not any(level.min_utilization for level in self.architecture.levels)
+        return not self.constrains_loops and not any(level.min_utilization for level in self.architecture.levels)
 
     def alone(self, einsum: Einsum, objective: Objective, *, weights: frozenset[str] | None) -> Mapped | None:
         """Return the best way to run an einsum by itself; None if there is none.
@@ -310,8 +314,7 @@ class PartSearch:
         return (first, second) if self.constraints else (first,)
 
     def _key(self, part: Part, inputs: str) -> _Key:
-        merged = self.merged or any(demand.speaks_of_loops for demand in self.constraints.values())
-        shape = matmul_shape(part.einsum, inputs=inputs, merged=merged)
+        shape = matmul_shape(part.einsum, inputs=inputs, merged=self.merged or self.constrains_loops)
         if part.residence is None:
             return _Key(shape, None, frozenset(), False)
         first, second = (tensor.name for tensor in part.einsum.inputs)
