@@ -275,18 +275,19 @@ def _cost(best: MappedCascade, base: float) -> tuple[str, ...]:
 
 def networks(sizes: Sizes) -> None:
     """Print whole encoders, one design of each kind, costed cold and once more."""
+    designs = [("dense", False, 0.0), ("low-rank", False, 0.0), ("tt-matrix", True, 0.01)]
+    if sizes is FULL:
+        designs.append(("tt-matrix", False, 0.0))
 
     def rows() -> Iterable[Sequence[object]]:
-        for preset in PRESETS:
-            for name, merged, gap in (
-                ("dense", False, 0.0), ("low-rank", False, 0.0), ("tt-matrix", False, 0.0), ("tt-matrix", True, 0.01),
-            ):  # fmt: skip
+        for preset in PRESETS if sizes is FULL else PRESETS[:1]:
+            for name, merged, gap in designs:
                 network, design = encoder(sizes, name)
                 on = machine(preset, merged=merged, gap=gap)
-                coster = NetworkCoster.on(on)
+                coster = NetworkCoster(machine=on)
                 timing = timed(on, partial(coster.cost, network, design))
                 warm = timed(on, partial(coster.cost, network, design))
-                alone = NetworkCoster.on(machine(preset, fuse=False, merged=merged)).cost(network, design)
+                alone = NetworkCoster(machine=machine(preset, fuse=False, merged=merged)).cost(network, design)
                 cost = timing.found
                 proof = f"gap {gap:.0%}" if gap and timing.proven else "proven" if timing.proven else "no proof"
                 yield (

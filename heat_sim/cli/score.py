@@ -12,6 +12,7 @@ from heat_sim.cli.inputs import read_architecture
 from heat_sim.cli.options import ArchOrPreset, ErtFile, JsonFile, Tokens
 from heat_sim.codesign.network_cost import NetworkCost, NetworkCoster
 from heat_sim.errors import SpecError, describe
+from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.layer import Machine
 from heat_sim.networks import SIZES, Network, load_network, network_from_config
 from heat_sim.report.breakdown import BreakdownRow, as_json, breakdown, breakdown_table
@@ -46,6 +47,9 @@ def score_command(
         bool,
         typer.Option("--merged", help="Take ranks of one class as one, along one axis of a mesh: faster, a bit worse."),
     ] = False,
+    cached: Annotated[
+        bool, typer.Option("--cache", help="Look parts up in the mapping cache, and keep them there.")
+    ] = False,
     ert: ErtFile = None,
     json: JsonFile = None,
 ) -> None:
@@ -58,14 +62,15 @@ def score_command(
     """
     spec = read_architecture(arch, ert)
     network = _network(model, tokens)
-    coster = NetworkCoster.on(
-        Machine(
+    coster = NetworkCoster(
+        machine=Machine(
             architecture=spec.architecture, constraints=spec.constraints, fuse=fuse, gap=gap, merged=merged,
             vector_unit=None if vector_unit is None else _vector_unit(vector_unit),
-        )
+        ),
+        cache=MappingCache() if cached else None,
     )  # fmt: skip
     cost = coster.cost(network, _factorizations(network, design))
-    rows = breakdown(cost.mapped, spec.architecture)
+    rows = breakdown(cost.parts, spec.architecture)
     if json is not None:
         write_json(_as_json(cost, rows, network, spec), json)
     if json == "-":

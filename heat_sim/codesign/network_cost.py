@@ -6,14 +6,20 @@ which come from the hulls of the parts (docs/model.md, rule 10.2).
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any, Protocol
 
 from heat_sim.einsum import Cascade, Einsum, TensorAccess
 from heat_sim.errors import SpecError, describe
+from heat_sim.mapper.cache import MODEL_VERSION, MappingCache
 from heat_sim.mapper.cascade import MappedCascade
+from heat_sim.mapper.cascade.result import HasRows, Row
 from heat_sim.mapper.edp import least_edp
 from heat_sim.mapper.layer import LayerOption, Machine
 from heat_sim.mapper.objective import OBJECTIVES
@@ -23,6 +29,37 @@ from heat_sim.vector_op import VectorOp
 
 _HULL = OBJECTIVES["hull"]
 _UP, _DOWN = "intermediate.dense", "output.dense"
+
+
+class Option(HasRows, Protocol):
+    """One way to run a part of a network."""
+
+    @property
+    def energy_pj(self) -> float:
+        """In all."""
+
+    @property
+    def cycles(self) -> int:
+        """In all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredOption:
+    """One way to run a part, as a cache gives it back: what it costs, and where.
+
+    Attributes:
+        energy_pj: In all.
+        cycles: In all.
+        lines: Of the breakdown.
+    """
+
+    energy_pj: float
+    cycles: int
+    lines: tuple[Row, ...]
+
+    def rows(self) -> tuple[Row, ...]:
+        """Return where energy and cycles go."""
+        return self.lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +74,7 @@ class NetworkPart:
 
     name: str
     times: int
-    options: tuple[LayerOption, ...]
+    options: tuple[Option, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +90,7 @@ class NetworkCost:
         seconds: Wall time.
     """
 
-    parts: tuple[tuple[str, int, LayerOption], ...]
+    parts: tuple[tuple[str, int, Option], ...]
     energy_pj: float
     cycles: int
     optimal: bool
@@ -64,11 +101,6 @@ class NetworkCost:
         """Energy-delay product."""
         return self.energy_pj * self.cycles
 
-    @property
-    def mapped(self) -> tuple[tuple[str, int, MappedCascade], ...]:
-        """The parts as a breakdown takes them."""
-        return tuple((name, times, option.mapped) for name, times, option in self.parts)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NetworkCoster:
@@ -76,15 +108,13 @@ class NetworkCoster:
 
     Attributes:
         machine: The hardware. With a vector unit, softmax and the function of the feed-forward block count as well.
+        cache: Where parts are looked up and kept, beyond this run.
     """
 
     machine: Machine
-    _found: dict[object, tuple[LayerOption, ...]]
-
-    @classmethod
-    def on(cls, machine: Machine) -> NetworkCoster:
-        """Return one that has found nothing yet."""
-        return cls(machine=machine, _found={})
+    cache: MappingCache | None = None
+    _layers: dict[tuple[Factorization, int], tuple[LayerOption, ...]] = field(default_factory=dict)
+    _found: dict[object, tuple[bool, tuple[Option, ...]]] = field(default_factory=dict)
 
     def cost(self, network: Network, factorizations: Mapping[str, Factorization]) -> NetworkCost:
         """Return the best way to run a network.
@@ -111,7 +141,7 @@ class NetworkCoster:
             parts=tuple(chosen),
             energy_pj=sum(times * option.energy_pj for _, times, option in chosen),
             cycles=sum(times * option.cycles for _, times, option in chosen),
-            optimal=self.machine.parts.is_proven,
+            optimal=self.machine.gap == 0 and all(proven for proven, _ in self._found.values()),
             seconds=time.perf_counter() - started,
         )
 
@@ -127,14 +157,24 @@ class NetworkCoster:
             elif not (self.machine.vector_unit is not None and self._is_down(name, of)):
                 single[factorization] += 1
         found = [
-            NetworkPart(name=_name(factorization), times=times, options=self.layer(factorization, network.tokens))
+            NetworkPart(
+                name=_name(factorization),
+                times=times,
+                options=self._part(
+                    ("layer", factorization, network.tokens), partial(self.layer, factorization, network.tokens)
+                ),
+            )
             for factorization, times in single.items()
         ]
         return [
             *found,
             *(
                 NetworkPart(
-                    name=f"FFN {_name(up)}, {_name(down)}", times=times, options=self._block(up, down, network.tokens)
+                    name=f"FFN {_name(up)}, {_name(down)}",
+                    times=times,
+                    options=self._part(
+                        ("block", up, down, network.tokens), partial(self._block, up, down, network.tokens)
+                    ),
                 )
                 for (up, down), times in blocks.items()
             ),
@@ -147,44 +187,75 @@ class NetworkCoster:
 
     def layer(self, factorization: Factorization, tokens: int) -> tuple[LayerOption, ...]:
         """Return the hull of one weight matrix over all contraction orders."""
-        key = ("layer", factorization, tokens)
-        if key not in self._found:
+        key = (factorization, tokens)
+        if key not in self._layers:
             found = self.machine.map_layer(factorization.einsum(tokens), activations=ACTIVATIONS, objective=_HULL)
-            self._found[key] = found.options
-        return self._found[key]
+            self._layers[key] = found.options
+        return self._layers[key]
+
+    def _part(
+        self, key: tuple[object, ...], make: Callable[[], Sequence[LayerOption]]
+    ) -> tuple[Option, ...]:  # fmt: skip
+        """Return the hull of a part: known, stored, or made now."""
+        if key not in self._found:
+            name = "" if self.cache is None else self._stored_key(key)
+            if self.cache is not None and (value := self.cache.get(name)) is not None:
+                self._found[key] = value["proven"], tuple(_from_json(each) for each in value["options"])
+            else:
+                options = tuple(make())
+                proven = self.machine.parts.is_proven
+                self._found[key] = proven, options
+                if self.cache is not None:
+                    self.cache.put(name, {"proven": proven, "options": [_as_json(each) for each in options]})
+        return self._found[key][1]
+
+    def _stored_key(self, key: tuple[object, ...]) -> str:
+        """Return what tells a part on this machine from every other one."""
+        machine = self.machine
+        unit = machine.vector_unit
+        parts = {
+            "network part": [each.to_json() if isinstance(each, Factorization) else each for each in key],
+            "model": MODEL_VERSION,
+            "architecture": asdict(machine.architecture),
+            "constraints": {level: asdict(demand) for level, demand in machine.constraints.items()},
+            "vector_unit": None if unit is None else asdict(unit),
+            "settings": [machine.budget, machine.fuse, machine.gap, machine.merged],
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=sorted).encode()).hexdigest()
 
     def _block(self, up: Factorization, down: Factorization, tokens: int) -> tuple[LayerOption, ...]:
         """Return the hull of a feed-forward block: both matrices in their own best orders, the function between."""
-        key = ("block", up, down, tokens)
-        if key not in self._found:
-            first, second = (
-                min(self.layer(each, tokens), key=lambda option: option.energy_pj * option.cycles)
-                for each in (up, down)
-            )
-            cascade, weights = feed_forward(first, second)
-            between = next(step for step in cascade.einsums if isinstance(step, VectorOp))
-            alone = self.machine.map_cascade(Cascade(name="function", einsums=(between,)), objective=_HULL)
-            layers = [[option.mapped for option in self.layer(each, tokens)] for each in (up, down)]
-            known = [layers[0], alone.front, layers[1]]
-            found = self.machine.map_cascade(cascade, objective=_HULL, weights=weights, known=known)
-            self._found[key] = tuple(LayerOption(order=None, mapped=each) for each in found.front)
-        return self._found[key]
+        first, second = (
+            min(self.layer(each, tokens), key=lambda option: option.energy_pj * option.cycles) for each in (up, down)
+        )
+        cascade, weights = feed_forward(first, second)
+        between = next(step for step in cascade.einsums if isinstance(step, VectorOp))
+        alone = self.machine.map_cascade(Cascade(name="function", einsums=(between,)), objective=_HULL)
+        layers = [[option.mapped for option in self.layer(each, tokens)] for each in (up, down)]
+        known = [layers[0], alone.front, layers[1]]
+        return self._cascade(cascade, weights=weights, known=known)
+
+    def _cascade(
+        self, cascade: Cascade, *, weights: frozenset[str], known: Sequence[Sequence[MappedCascade]] = ()
+    ) -> tuple[LayerOption, ...]:
+        found = self.machine.map_cascade(cascade, objective=_HULL, weights=weights, known=known)
+        return tuple(LayerOption(order=None, mapped=each) for each in found.front)
 
     def _attention(self, network: Network) -> list[NetworkPart]:
-        key = ("attention", network.attention)
         if self.machine.vector_unit is None:
             cascades = [Cascade(name=einsum.name, einsums=(einsum,)) for einsum in network.attention]
         else:
             cascades = [attention(network)]
-        if key not in self._found:
-            for place, cascade in enumerate(cascades):
-                found = self.machine.map_cascade(cascade, objective=_HULL, weights=frozenset())
-                self._found[*key, place] = tuple(LayerOption(order=None, mapped=each) for each in found.front)
-            self._found[key] = ()
         return [
-            NetworkPart(name=cascade.name, times=network.layers, options=self._found[*key, place])
-            for place, cascade in enumerate(cascades)
-        ]
+            NetworkPart(
+                name=cascade.name, times=network.layers,
+                options=self._part(
+                    ("cascade", str(cascade), tuple(einsum.extents for einsum in cascade.einsums)),
+                    partial(self._cascade, cascade, weights=frozenset()),
+                ),
+            )
+            for cascade in cascades
+        ]  # fmt: skip
 
 
 def attention(network: Network) -> Cascade:
@@ -265,3 +336,13 @@ def _name(factorization: Factorization) -> str:
     shape = f"{tensorization.out_features}x{tensorization.in_features}"
     ranks = f" r{','.join(map(str, factorization.ranks))}" if factorization.ranks else ""
     return f"{factorization.format} {shape}{ranks}"
+
+
+def _as_json(option: Option) -> dict[str, Any]:
+    return {"energy_pj": option.energy_pj, "cycles": option.cycles, "rows": [asdict(row) for row in option.rows()]}
+
+
+def _from_json(value: Mapping[str, Any]) -> StoredOption:
+    return StoredOption(
+        energy_pj=value["energy_pj"], cycles=value["cycles"], lines=tuple(Row(**row) for row in value["rows"])
+    )

@@ -25,7 +25,10 @@ from heat_sim.mapping import LevelConstraints, LevelMapping, Loop, Mapping, chec
 _COSTLESS = frozenset({"name", "area_mm2"})
 """Fields of a storage level that change no cost."""
 
-_SOURCES = ("einsum.py", "architecture.py", "mapping.py", "model/*.py", "mapper/**/*.py")
+_SOURCES = (
+    "einsum.py", "architecture.py", "mapping.py", "vector_op.py", "model/*.py", "mapper/**/*.py", "tensorize/*.py",
+    "codesign/network_cost.py",
+)  # fmt: skip
 """The files that determine costs and the results of searches."""
 
 

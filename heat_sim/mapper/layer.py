@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as AbstractMapping
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Cascade, Einsum
 from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.cascade.parts import HULL, PartSearch
-from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade
+from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade, Row
 from heat_sim.mapper.cascade.search import Incumbent, result_of, search_cascade, sums_of
 from heat_sim.mapper.cascade.trees import MOST_OPERANDS, Order, candidate_trees, orders_of
 from heat_sim.mapper.objective import OBJECTIVES, Objective
@@ -55,7 +55,11 @@ class LayerOption:
     @property
     def ops(self) -> int:
         """Multiply-accumulates at run time."""
-        return sum(row.ops for row in self.mapped.rows())
+        return sum(row.ops for row in self.rows())
+
+    def rows(self) -> Iterator[Row]:
+        """Yield where energy and cycles go."""
+        return self.mapped.rows()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

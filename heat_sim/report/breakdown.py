@@ -9,6 +9,7 @@ from typing import Any
 
 from heat_sim.architecture import Architecture
 from heat_sim.mapper.cascade import MappedCascade
+from heat_sim.mapper.cascade.result import HasRows
 from heat_sim.report.tables import Column, to_markdown
 
 
@@ -49,7 +50,7 @@ class BreakdownRow:
 
 
 def breakdown(
-    parts: Iterable[tuple[str, int, MappedCascade]], architecture: Architecture
+    parts: Iterable[tuple[str, int, HasRows]], architecture: Architecture
 ) -> tuple[BreakdownRow, ...]:  # fmt: skip
     """Return one row per einsum, vector operation and transfer of every part.
 

@@ -7,8 +7,9 @@ import itertools
 import pytest
 
 from heat_sim.architecture import Architecture, StorageLevel
-from heat_sim.codesign.network_cost import NetworkCoster, attention, feed_forward
+from heat_sim.codesign.network_cost import NetworkCost, NetworkCoster, attention, feed_forward
 from heat_sim.errors import SpecError
+from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.layer import Machine
 from heat_sim.networks import SIZES, network_from_config
 from heat_sim.report.breakdown import breakdown
@@ -52,11 +53,11 @@ def factorized(name: str, rank: int = 2) -> dict[str, Factorization]:
 @pytest.mark.parametrize("name", ["dense", "low-rank", "tt-matrix"])
 @pytest.mark.parametrize("unit", [None, UNIT])
 def test_a_network_costs_the_sum_of_its_parts(name, unit):
-    cost = NetworkCoster.on(Machine(architecture=MACHINE, vector_unit=unit)).cost(NETWORK, factorized(name))
+    cost = NetworkCoster(machine=Machine(architecture=MACHINE, vector_unit=unit)).cost(NETWORK, factorized(name))
     assert cost.optimal
     assert cost.energy_pj == pytest.approx(sum(times * part.energy_pj for _, times, part in cost.parts))
     assert cost.cycles == sum(times * part.cycles for _, times, part in cost.parts)
-    rows = breakdown(cost.mapped, MACHINE)
+    rows = breakdown(cost.parts, MACHINE)
     assert sum(row.total_pj for row in rows) == pytest.approx(cost.energy_pj)
     assert sum(row.cycles for row in rows) == cost.cycles
     assert all(row.achieved_ops_per_cycle <= row.attainable_ops_per_cycle * (1 + 1e-9) for row in rows)
@@ -68,7 +69,7 @@ def test_a_network_costs_the_sum_of_its_parts(name, unit):
 
 
 def test_no_choice_of_vertices_has_a_smaller_edp():
-    coster = NetworkCoster.on(Machine(architecture=MACHINE))
+    coster = NetworkCoster(machine=Machine(architecture=MACHINE))
     factorizations = factorized("low-rank")
     cost = coster.cost(NETWORK, factorizations)
     kinds = dict.fromkeys(factorizations.values())
@@ -83,14 +84,16 @@ def test_no_choice_of_vertices_has_a_smaller_edp():
 
 def test_fusion_never_makes_a_network_dearer_and_here_it_pays():
     costs = [
-        NetworkCoster.on(Machine(architecture=MACHINE, vector_unit=UNIT, fuse=fuse)).cost(NETWORK, factorized("dense"))
+        NetworkCoster(machine=Machine(architecture=MACHINE, vector_unit=UNIT, fuse=fuse)).cost(
+            NETWORK, factorized("dense")
+        )
         for fuse in (True, False)
     ]
     assert costs[0].edp_pj_cycles < costs[1].edp_pj_cycles
 
 
 def test_a_feed_forward_block_is_both_matrices_with_the_function_between():
-    coster = NetworkCoster.on(Machine(architecture=MACHINE, vector_unit=UNIT))
+    coster = NetworkCoster(machine=Machine(architecture=MACHINE, vector_unit=UNIT))
     kinds = factorized("low-rank")
     up, down = (
         min(coster.layer(kinds[f"encoder.layer.0.{place}.dense"], 8), key=lambda option: option.energy_pj)
@@ -117,11 +120,28 @@ def test_attention_has_a_softmax_over_the_keys():
     assert softmax.ops == 2 * 8 * 8
 
 
+def test_a_stored_network_costs_what_it_did_and_is_searched_no_more(tmp_path):
+    def cost(cache: MappingCache, **changes: object) -> tuple[NetworkCost, int]:
+        machine = Machine(architecture=MACHINE, vector_unit=UNIT, **changes)
+        return NetworkCoster(machine=machine, cache=cache).cost(NETWORK, factorized("low-rank")), machine.parts.searches
+
+    with MappingCache(tmp_path / "cache.sqlite3") as cache:
+        first, searches = cost(cache)
+        again, no_searches = cost(cache)
+        assert searches > 0
+        assert no_searches == 0
+        assert (again.energy_pj, again.cycles, again.optimal) == (first.energy_pj, first.cycles, first.optimal)
+        assert breakdown(again.parts, MACHINE) == breakdown(first.parts, MACHINE)
+        for changes in ({"fuse": False}, {"gap": 0.1}, {"merged": True}):
+            assert cost(cache, **changes)[1] > 0
+        assert not cost(cache, gap=0.1)[0].optimal
+
+
 def test_a_matrix_without_a_factorization_is_refused():
     some = factorized("dense")
     some.pop("encoder.layer.1.output.dense")
     with pytest.raises(SpecError, match=r"no factorization of a weight matrix \(got encoder\.layer\.1\.output\.dense"):
-        NetworkCoster.on(Machine(architecture=MACHINE)).cost(NETWORK, some)
+        NetworkCoster(machine=Machine(architecture=MACHINE)).cost(NETWORK, some)
 
 
 def test_known_sizes_have_the_published_parameters():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.mapper.cascade.parts import Mapped
@@ -35,6 +36,13 @@ class Row:
     cycles: int
     energy_pj: dict[str, float]
     main_words: int
+
+
+class HasRows(Protocol):
+    """Whatever can say where its energy and cycles go."""
+
+    def rows(self) -> Iterable[Row]:
+        """Return the lines of a breakdown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

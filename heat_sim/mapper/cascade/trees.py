@@ -49,8 +49,8 @@ def orders_of(einsum: Einsum, tree: ContractionTree, *, activations: str) -> Ite
     >>> layer = parse_einsum("Y[s,o] = X[s,i] * G1[o,r] * G2[r,i]", extents={"s": 2, "o": 3, "i": 4, "r": 5})
     >>> for order in orders_of(layer, ("X", ("G1", "G2")), activations="X"):
     ...     print([str(step) for step in order.cascade.einsums], order.contraction.stored)
-    ['Y[s,o] = X[s,i] * T1[o,i]'] (('T1', 12),)
-    ['T1[o,i] = G1[o,r] * G2[r,i]', 'Y[s,o] = X[s,i] * T1[o,i]'] (('G1', 15), ('G2', 20))
+    ['Y[s,o] = X[s,i] * T1[i,o]'] (('T1', 12),)
+    ['T1[i,o] = G1[o,r] * G2[r,i]', 'Y[s,o] = X[s,i] * T1[i,o]'] (('G1', 15), ('G2', 20))
     """
     check_tree(einsum, tree)
     known = frozenset(tensor.name for tensor in einsum.inputs if tensor.name != activations)
