@@ -215,6 +215,10 @@ class Machine:
         if known:
             incumbent.offer(sums_of(known))
         search_cascade(cascade, self.parts, incumbent, fuse=self.fuse, weights=weights)
+        if incumbent.unfused is None:  # what was known left none of them worth a look
+            without = Incumbent(objective=OBJECTIVES["edp"] if objective.is_front else objective)
+            search_cascade(cascade, self.parts, without, fuse=False, weights=weights)
+            incumbent.unfused = without.unfused
         if incumbent.unfused is None:
             for einsum in cascade.einsums:
                 self.parts.why_not(einsum, weights=weights)
