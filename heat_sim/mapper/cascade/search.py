@@ -136,11 +136,19 @@ class _Run:
         free = [self.parts.free(einsum, weights=self.weights) for einsum in einsums]
         if self.incumbent.beats(*_total(free)):
             return False
-        better = self._offer_singles()
+        better = self._offer_singles() if not self.incumbent.front else False
         hulls: dict[tuple[int, int], list[MappedCascade]] = {}
-        for place, einsum in enumerate(einsums):
+        least = list(free)
+        # The dearest einsum first: what its bound leaves out weighs most.
+        for place in sorted(range(len(einsums)), key=lambda place: -free[place][0]):
             self.incumbent.plans += 1
-            hulls[place, place] = self.alone(einsum, _total(free[:place] + free[place + 1 :]))
+            found = self.alone(einsums[place], _total(least[:place] + least[place + 1 :]))
+            hulls[place, place] = found
+            if not fuse:
+                if not found:
+                    return better
+                # Nothing is fused, so none of the others meets a cheaper one of this.
+                least[place] = min(each.energy_pj for each in found), min(float(each.cycles) for each in found)
         alone = [hulls[place, place] for place in range(len(einsums))]
         if all(alone):
             better = self.incumbent.offer(sums_of(alone)) or better
