@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from heat_sim.einsum import Cascade, Einsum
-from heat_sim.mapper.cascade.parts import PartSearch
+from heat_sim.mapper.cascade.parts import HULL, PartSearch
 from heat_sim.mapper.cascade.plan import Part
+from heat_sim.mapper.cascade.search import Incumbent, search_cascade
 from heat_sim.mapper.edp import Point, lower_left_hull
 from heat_sim.tensorize.contraction import (
     Contraction,
@@ -17,6 +18,7 @@ from heat_sim.tensorize.contraction import (
     contract,
     contraction_trees,
     leaves,
+    mac_optimal_tree,
 )
 
 MOST_OPERANDS = 6
@@ -108,7 +110,8 @@ def unfused_hull(
     """Return the vertices of the (energy, cycles) hull over all trees, nothing fused, weights multiplied ahead of time.
 
     Dynamic programming over subsets of the operands: the intermediate of a subset has the same ranks whatever the order
-    inside, so the hull of a subset is that over all ways to part it in two. Exact, because hulls add up.
+    inside, so the hull of a subset is that over all ways to part it in two. Exact, because hulls add up. The tree with
+    the fewest multiply-accumulates comes first: what that beats is not looked at.
 
     Args:
         einsum: The layer.
@@ -117,6 +120,11 @@ def unfused_hull(
     """
     names = tuple(tensor.name for tensor in einsum.inputs)
     known = frozenset(names) - {activations}
+    by_macs = mac_optimal_tree(einsum)
+    incumbent = Incumbent(objective=HULL)
+    order = next(orders_of(einsum, by_macs, activations=activations))
+    search_cascade(order.cascade, parts, incumbent, fuse=False, weights=order.weights)
+    first = [(each.point, by_macs) for each in incumbent.front]
     best: dict[frozenset[str], list[tuple[Point, ContractionTree]]] = {
         frozenset((name,)): [((0.0, 0.0), name)] for name in names
     }
@@ -128,12 +136,21 @@ def unfused_hull(
                 right = subset - left
                 if not best[left] or not best[right]:
                     continue
-                for step in _step_points(einsum, left, right, known, parts):
+                least = [
+                    (min(e for (e, _), _ in side), min(t for (_, t), _ in side)) for side in (best[left], best[right])
+                ]
+                for step in _step_points(einsum, left, right, known, parts, incumbent, _sum(least)):
                     for (one, tree), (other, beside) in itertools.product(best[left], best[right]):
                         point = (one[0] + other[0] + step[0], one[1] + other[1] + step[1])
                         found.append((point, (tree, beside)))
+            if size == len(names):
+                found += first
             best[subset] = [found[i] for i in lower_left_hull([point for point, _ in found])] if found else []
     return best[frozenset(names)]
+
+
+def _sum(points: list[Point]) -> Point:
+    return sum(energy_pj for energy_pj, _ in points), sum(cycles for _, cycles in points)
 
 
 def _parts_with_first(names: tuple[str, ...]) -> Iterator[frozenset[str]]:
@@ -143,9 +160,13 @@ def _parts_with_first(names: tuple[str, ...]) -> Iterator[frozenset[str]]:
 
 
 def _step_points(
-    einsum: Einsum, left: frozenset[str], right: frozenset[str], known: frozenset[str], parts: PartSearch
-) -> list[Point]:
-    """Return the hull of multiplying the results of two subsets."""
+    einsum: Einsum, left: frozenset[str], right: frozenset[str], known: frozenset[str], parts: PartSearch,
+    incumbent: Incumbent, least: Point,
+) -> list[Point]:  # fmt: skip
+    """Return the hull of multiplying the results of two subsets, which take so much at the least.
+
+    Nothing is returned if the incumbent beats the three of them.
+    """
     if left | right <= known:
         return [(0.0, 0.0)]
     whole = frozenset(tensor.name for tensor in einsum.inputs)
@@ -163,6 +184,9 @@ def _step_points(
     weights = frozenset(
         tensor.name for tensor, side in zip(step.inputs, (left, right), strict=True) if side <= known
     )  # fmt: skip
+    energy_pj, cycles = parts.bound(Part(step, None, 1), weights=weights)
+    if incumbent.beats(least[0] + energy_pj, least[1] + cycles):
+        return []
     hull = parts.relaxed(Part(step, None, 1), weights=weights)
     return [(each.energy_pj, float(each.cycles)) for each in hull]
 
