@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from heat_sim.networks import load_network
+from heat_sim.tensorize.design import Design, LayerDesign, dump_design
+from heat_sim.tensorize.factorization import Factorization
+from heat_sim.tensorize.tensorization import Tensorization
+
 CONFIG = {
     "model_type": "bert", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
     "vocab_size": 10, "max_position_embeddings": 16, "type_vocab_size": 2,
@@ -39,6 +44,31 @@ def test_without_a_vector_unit_it_says_what_is_left_out(run, model) -> None:
     code, out, _ = run("score", "--arch", "edge_16x16", "--model", model, "--tokens", 8)
     assert code == 0
     assert "softmax and gelu left out" in out
+
+
+def test_a_design_is_costed_and_another_model_is_refused(run, model, tmp_path) -> None:
+    network = load_network(model, tokens=8)
+    layers = []
+    for matrix in network.matrices:
+        factorization = Factorization(
+            format="low-rank", ranks=(4,),
+            tensorization=Tensorization(out_modes=(matrix.out_features,), in_modes=(matrix.in_features,)),
+        )  # fmt: skip
+        layers.append((matrix.name, LayerDesign(factorization=factorization, tree=(("X", "G2"), "G1"))))
+    design = tmp_path / "d.yaml"
+    design.write_text(
+        dump_design(Design(id="d", model="tiny", tokens=8, architecture="edge_16x16", layers=tuple(layers))),
+        encoding="utf-8",
+    )
+    edps = []
+    for words in ((), ("--design", design)):
+        code, out, err = run("score", "--arch", "edge_16x16", "--model", model, "--tokens", 8, *words, "--json", "-")
+        assert code == 0, err
+        edps.append(json.loads(out)["edp_pJ_cycles"])
+    assert edps[1] < edps[0]
+    code, _, err = run("score", "--arch", "edge_16x16", "--model", "bert-base", "--design", design)
+    assert code == 2
+    assert "a weight matrix of the network is not in the design" in err
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ def loaded(transfers: tuple[Transfer, ...], machine: Architecture) -> tuple[floa
 
 
 @given(cascades(), machines(), st.sampled_from(("edp", "energy", "cycles", "ed2p", "weighted:3")))
-@settings(max_examples=120)
+@settings(max_examples=80)
 def test_a_cascade_is_run_in_the_best_of_all_ways(cascade, machine, name):
     """Every grouping, plan and mapping of every part: nothing under the rules is better than what is returned."""
     objective, oracle = parse_objective(name), Oracle(machine)
@@ -184,7 +184,7 @@ def test_a_cascade_is_run_in_the_best_of_all_ways(cascade, machine, name):
 
 
 @given(cascades(), machines())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_the_hull_of_a_cascade_has_the_best_of_every_weighted_sum(cascade, machine):
     """A hull is known by its supporting lines: for each slope the least over all groupings, plans and mappings."""
     costs = Oracle(machine).cascade(cascade, fuse=True)
@@ -199,7 +199,7 @@ def test_the_hull_of_a_cascade_has_the_best_of_every_weighted_sum(cascade, machi
 
 
 @given(cascades(), machines())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_plans_as_arrays_are_the_plans_and_their_bounds_hold(cascade, machine):
     """The table of a group holds each plan once; no mapping costs less than the bound there."""
     oracle = Oracle(machine)
@@ -220,7 +220,7 @@ def test_plans_as_arrays_are_the_plans_and_their_bounds_hold(cascade, machine):
 
 
 @given(cascades(), machines())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_splitting_a_nest_never_helps_where_there_is_room(cascade, machine):
     """`PlanKey.coarser`: with plenty of room at home, the hull of a plan is nowhere below that of one it splits."""
     roomy = replace(machine, levels=(machine.levels[0], replace(machine.levels[1], capacity_words=None)))
@@ -434,7 +434,7 @@ def pipelined(draw: st.DrawFn) -> tuple[Cascade, Architecture]:
 
 
 @given(pipelined(), st.sampled_from(("edp", "energy", "cycles")))
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_a_pipeline_is_the_best_under_its_rules(drawn, name):
     """Every plan, parting of the array and choice of mappings, beside all that runs one after another."""
     cascade, machine = drawn
