@@ -156,13 +156,19 @@ class Machine:
         whole = trees is not None or len(einsum.inputs) <= MOST_OPERANDS
         if trees is None:
             trees = candidate_trees(einsum, self.parts, activations=activations)
-        orders = [order for tree in trees for order in orders_of(einsum, tree, activations=activations)]
+        orders = [
+            order
+            for tree in trees
+            for order in orders_of(einsum, tree, activations=activations)
+            if self.fuse or not order.multiplies_weights
+        ]
         owners: dict[int, Order] = {}
         keep: list[MappedCascade] = []
         pruned = 0
         # Without fusion first, which is cheap to search; and hopeful orders first: the others then meet a bound.
         ordered = sorted(orders, key=lambda order: self._promise(order, objective))
-        for order, fuse in [(order, fuse) for fuse in ((False, True) if self.fuse else (False,)) for order in ordered]:
+        runs = [(order, False) for order in ordered if not order.multiplies_weights]
+        for order, fuse in [*runs, *((order, True) for order in ordered if self.fuse)]:
             before = {id(each) for each in incumbent.found()}
             plans = incumbent.plans
             search_cascade(order.cascade, self.parts, incumbent, fuse=fuse, weights=order.weights)

@@ -43,6 +43,14 @@ class Order(NamedTuple):
         """The steps at run time."""
         return self.contraction.online
 
+    @property
+    def multiplies_weights(self) -> bool:
+        """Whether a product of weights alone is made in every inference.
+
+        Without fusion that is never better than ahead of time: the product is written and read, instead of only read.
+        """
+        return any({tensor.name for tensor in step.inputs} <= self.weights for step in self.cascade.einsums)
+
 
 def orders_of(einsum: Einsum, tree: ContractionTree, *, activations: str) -> Iterator[Order]:
     """Yield the orders of a tree: what of its weights is multiplied ahead of time, and which side is done first.
