@@ -76,7 +76,10 @@ def score_command(
     if json == "-":
         return
     out.print(breakdown_table(rows, spec.architecture), markup=False, soft_wrap=True)
-    proof = "proven optimal under the rules" if cost.optimal else f"gap {gap:.1%}" if gap else "no proof"
+    rules = "proven optimal under the rules"
+    if vector_unit is not None:
+        rules += ", each matrix of a feed-forward block in its own best order"
+    proof = rules if cost.optimal else f"gap {gap:.1%}" if gap else "no proof"
     out.print(
         f"{network.name}, {network.tokens} tokens on {spec.architecture.name}: {cost.cycles:,} cycles, "
         f"{cost.energy_pj / 1e6:,.1f} uJ, EDP {cost.edp_pj_cycles:.6g} pJ x cycles; {proof}; {cost.seconds:.2f} s"

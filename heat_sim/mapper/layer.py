@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Cascade, Einsum
 from heat_sim.mapper.cache import MappingCache
+from heat_sim.mapper.cascade.incumbent import Incumbent, sums_of
 from heat_sim.mapper.cascade.parts import HULL, PartSearch
 from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade, Row
-from heat_sim.mapper.cascade.search import Incumbent, result_of, search_cascade, sums_of
+from heat_sim.mapper.cascade.search import result_of, search_cascade
 from heat_sim.mapper.cascade.trees import MOST_OPERANDS, Order, candidate_trees, orders_of
 from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapping import LevelConstraints

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from heat_sim.einsum import Cascade, Einsum
+from heat_sim.mapper.cascade.incumbent import Incumbent
 from heat_sim.mapper.cascade.parts import HULL, PartSearch
 from heat_sim.mapper.cascade.plan import Part
-from heat_sim.mapper.cascade.search import Incumbent, search_cascade
+from heat_sim.mapper.cascade.search import search_cascade
 from heat_sim.mapper.edp import Point, lower_left_hull
 from heat_sim.tensorize.contraction import (
     Contraction,

@@ -78,7 +78,7 @@ def _charged(design: str) -> Architecture:
     levels = {level.name: level for level in architecture.levels}
 
     def charge(level: str, **energies: float) -> None:
-        levels[level] = replace(levels[level], **energies)  # type: ignore[arg-type]
+        levels[level] = replace(levels[level], **energies)  # type: ignore[arg-type]  # the keys are fields of a level
 
     holder = {"simba": "AccumulationBuffer", "eyeriss": "OutputScratchpad"}.get(design)
     if holder is not None:  # keeps outputs alone: it is read as often as it is written
