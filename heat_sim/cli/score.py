@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +10,13 @@ import typer
 
 from heat_sim.cli.console import out, write_json
 from heat_sim.cli.inputs import read_architecture
-from heat_sim.cli.options import ArchOrPreset, ErtFile, JsonFile, Tokens
+from heat_sim.cli.models import read_network
+from heat_sim.cli.options import ArchOrPreset, ErtFile, JsonFile
 from heat_sim.codesign.network_cost import NetworkCost, NetworkCoster
 from heat_sim.errors import SpecError, describe
 from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.layer import Machine
-from heat_sim.networks import SIZES, Network, load_network, network_from_config
+from heat_sim.networks import COVERED, SIZES, TEXT_TOKENS, Network
 from heat_sim.report.breakdown import BreakdownRow, as_json, breakdown, breakdown_table
 from heat_sim.specs import ArchitectureSpec
 from heat_sim.tensorize.design import load_design
@@ -26,9 +28,16 @@ from heat_sim.vector_op import VectorUnit
 def score_command(
     arch: ArchOrPreset,
     model: Annotated[
-        str, typer.Option(help=f"A folder with a BERT-like model or its config.json, or {', '.join(SIZES)}.")
+        str,
+        typer.Option(
+            help=f"{', '.join(SIZES)}; a model folder or its config.json; or an id on the Hugging Face hub. Families: "
+            f"{', '.join(COVERED)}."
+        ),
     ] = "bert-base",
-    tokens: Tokens = 128,
+    tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Sequence length; if left out, the patches of an image or {TEXT_TOKENS} of text."),
+    ] = None,
     design: Annotated[
         Path | None, typer.Option(metavar="D.yaml", help="How the weight matrices are factorised; dense if left out.")
     ] = None,
@@ -36,7 +45,8 @@ def score_command(
         str | None,
         typer.Option(
             metavar="PJ,OPS",
-            help="Energy in pJ of a vector operation, and operations per cycle: softmax and gelu count then.",
+            help="Energy in pJ of a vector operation, and operations per cycle: softmax and the activation function of "
+            "the feed-forward blocks count then.",
         ),
     ] = None,
     fuse: Annotated[bool, typer.Option("--fuse/--no-fuse", help="Whether einsums may share outer loops.")] = True,
@@ -61,7 +71,7 @@ def score_command(
     Example: heat-sim score --arch simba_l --model bert-base --tokens 128 --vector-unit 1.0,16
     """
     spec = read_architecture(arch, ert)
-    network = _network(model, tokens)
+    network = read_network(model, tokens=tokens)
     coster = NetworkCoster(
         machine=Machine(
             architecture=spec.architecture, constraints=spec.constraints, fuse=fuse, gap=gap, merged=merged,
@@ -69,7 +79,8 @@ def score_command(
         ),
         cache=MappingCache() if cached else None,
     )  # fmt: skip
-    cost = coster.cost(network, _factorizations(network, design))
+    factorizations, joint = _factorizations(network, design)
+    cost = coster.cost(network, factorizations, joint=joint)
     rows = breakdown(cost.parts, spec.architecture)
     if json is not None:
         write_json(_as_json(cost, rows, network, spec), json)
@@ -83,41 +94,43 @@ def score_command(
     out.print(
         f"{network.name}, {network.tokens} tokens on {spec.architecture.name}: {cost.cycles:,} cycles, "
         f"{cost.energy_pj / 1e6:,.1f} uJ, EDP {cost.edp_pj_cycles:.6g} pJ x cycles; {proof}; {cost.seconds:.2f} s"
-        + ("" if vector_unit else "; softmax and gelu left out"),
+        + ("" if vector_unit else f"; softmax and {network.function} left out"),
         markup=False,
     )
 
 
-def _network(model: str, tokens: int) -> Network:
-    if model in SIZES:
-        return network_from_config(SIZES[model], tokens=tokens, name=model)
-    return load_network(Path(model), tokens=tokens)
-
-
-def _factorizations(network: Network, path: Path | None) -> dict[str, Factorization]:
-    dense = {
-        matrix.name: Factorization(
-            format="dense",
-            tensorization=Tensorization(out_modes=(matrix.out_features,), in_modes=(matrix.in_features,)),
-        )
-        for matrix in network.matrices
-    }
+def _factorizations(network: Network, path: Path | None) -> tuple[dict[str, Factorization], dict[str, tuple[str, ...]]]:
+    """Return factorizations by the name of their matrix or joint entry, and the members of the joint entries."""
     if path is None:
-        return dense
-    found = {name: layer.factorization for name, layer in load_design(path).layers}
-    if missing := [name for name in dense if name not in found]:
+        dense = {
+            matrix.name: Factorization(
+                format="dense",
+                tensorization=Tensorization(out_modes=(matrix.out_features,), in_modes=(matrix.in_features,)),
+            )
+            for matrix in network.matrices
+        }
+        return dense, {}
+    design = load_design(path)
+    factorizations = {name: layer.factorization for name, layer in design.layers}
+    entry_of = {member: name for name, layer in design.layers for member in (layer.members or (name,))}
+    sharing = Counter(entry_of.values())
+    if missing := [matrix.name for matrix in network.matrices if matrix.name not in entry_of]:
         raise SpecError(
             describe(str(path), "a weight matrix of the network is not in the design", got=missing[0],
-                     expected=f"all {len(dense)} of {network.name}", remedy="Name the model that the design is for.")
+                     expected=f"all {len(network.matrices)} of {network.name}",
+                     remedy="Name the model that the design is for.")
         )  # fmt: skip
     for matrix in network.matrices:
-        shape = found[matrix.name].out_features, found[matrix.name].in_features
+        entry = entry_of[matrix.name]
+        factorization = factorizations[entry]
+        shape = factorization.out_features // sharing[entry], factorization.in_features
         if shape != (matrix.out_features, matrix.in_features):
             raise SpecError(
                 describe(f"{path}: {matrix.name}", "another shape than in the network", got="x".join(map(str, shape)),
                          expected=f"{matrix.out_features}x{matrix.in_features}", remedy="Correct model or design.")
             )  # fmt: skip
-    return {name: found[name] for name in dense}
+    used = {entry_of[matrix.name] for matrix in network.matrices}
+    return {name: each for name, each in factorizations.items() if name in used}, design.joint
 
 
 def _vector_unit(text: str) -> VectorUnit:

@@ -11,6 +11,7 @@ from heat_sim.cli.inputs import architecture_files, read_architecture, searched_
 from heat_sim.codesign.chosen import chosen_designs, front_rows
 from heat_sim.codesign.estimate import ActivationError
 from heat_sim.codesign.evaluator import Evaluator
+from heat_sim.codesign.matrix_errors import MatrixErrors
 from heat_sim.codesign.nsga2 import Generation
 from heat_sim.codesign.search import SearchResult, SearchSettings, search_designs, spread
 from heat_sim.codesign.space import design_space
@@ -21,6 +22,7 @@ from heat_sim.mapper.layer import Machine
 from heat_sim.networks import Network
 from heat_sim.report.manifest import manifest
 from heat_sim.report.run_folder import new_run_folder, write_designs, write_front, write_manifest
+from heat_sim.tensorize.projection_cache import ProjectionCache
 
 
 def search(
@@ -47,7 +49,9 @@ def search(
             architecture=spec.architecture, constraints=spec.constraints, cache=MappingCache(), fuse=False, merged=True
         ),
         estimate=ActivationError(
-            weights=calibration.weights, second_moments=calibration.second_moments
+            errors=MatrixErrors(
+                weights=calibration.weights, second_moments=calibration.second_moments, project=ProjectionCache()
+            )
         ),
     )  # fmt: skip
     folder = new_run_folder(

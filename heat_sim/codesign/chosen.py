@@ -47,9 +47,7 @@ def chosen_designs(chosen: Sequence[DesignCost], *, network: Network, architectu
 
 
 def _layer(cost: DesignCost, index: int) -> LayerDesign:
-    tree = cost.layers[index].tree
-    assert tree is not None, "the layers of weight matrices have a contraction order"
-    return LayerDesign(factorization=cost.factorizations[index], tree=tree)
+    return LayerDesign(factorization=cost.factorizations[index], trees=cost.layers[index].trees)
 
 
 def front_rows(dense: DesignCost, chosen: Sequence[DesignCost], *, network: Network) -> tuple[FrontRow, ...]:

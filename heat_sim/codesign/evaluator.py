@@ -80,7 +80,7 @@ class Evaluator:
             for einsum in self.network.attention:
                 one = Cascade(name=einsum.name, einsums=(einsum,))
                 found = self.machine.map_cascade(one, objective=_HULL, weights=frozenset())
-                self._attention.append(tuple(LayerOption(order=None, mapped=each) for each in found.front))
+                self._attention.append(tuple(LayerOption(orders=(), mapped=each) for each in found.front))
         parts = [self._layer(factorization) for factorization in factorizations] + self._attention
         members = [len(group) for group in self.network.classes.values()]
         counts = members + [self.network.layers] * len(self._attention)
@@ -99,7 +99,6 @@ class Evaluator:
 
     def _layer(self, factorization: Factorization) -> tuple[LayerOption, ...]:
         if factorization not in self._options:
-            einsum = factorization.einsum(self.network.tokens)
-            found = self.machine.map_layer(einsum, activations=ACTIVATIONS, objective=_HULL)
-            self._options[factorization] = found.options
+            einsums = factorization.einsums(self.network.tokens)
+            self._options[factorization] = self.machine.map_sum(einsums, activations=ACTIVATIONS)
         return self._options[factorization]

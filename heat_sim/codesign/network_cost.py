@@ -13,22 +13,26 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from heat_sim.einsum import Cascade, Einsum, TensorAccess
 from heat_sim.errors import SpecError, describe
 from heat_sim.mapper.cache import MODEL_VERSION, MappingCache
 from heat_sim.mapper.cascade import MappedCascade
+from heat_sim.mapper.cascade.incumbent import sums_of
 from heat_sim.mapper.cascade.result import HasRows, Row
 from heat_sim.mapper.edp import least_edp
 from heat_sim.mapper.layer import LayerOption, Machine
 from heat_sim.mapper.objective import OBJECTIVES
 from heat_sim.networks import Network
 from heat_sim.tensorize.factorization import ACTIVATIONS, Factorization
+from heat_sim.tensorize.tensorization import Tensorization
 from heat_sim.vector_op import VectorOp
 
 _HULL = OBJECTIVES["hull"]
-_UP, _DOWN = "intermediate.dense", "output.dense"
+_FEED_FORWARD = ("gate", "up", "down")
+_ONE_INPUT = {"query", "key", "value"}
+"""Roles of matrices that read the same activations."""
 
 
 class Option(HasRows, Protocol):
@@ -85,7 +89,7 @@ class NetworkCost:
         parts: Name, how often it runs, and the option chosen.
         energy_pj: Of one forward pass.
         cycles: Likewise; everything runs one after another.
-        optimal: Whether no choice under the rules has a smaller EDP; the contraction orders of the two matrices of a
+        optimal: Whether no choice under the rules has a smaller EDP; the contraction orders of the matrices of a
             feed-forward block are those that are best by themselves.
         seconds: Wall time.
     """
@@ -102,6 +106,25 @@ class NetworkCost:
         return self.energy_pj * self.cycles
 
 
+class _Block(NamedTuple):
+    """A kind of feed-forward block: its matrices, and the function between them."""
+
+    up: Factorization
+    down: Factorization
+    gate: Factorization | None
+    function: str
+
+    @property
+    def matrices(self) -> tuple[Factorization, ...]:
+        """In the order in which they run."""
+        return (self.up, self.down) if self.gate is None else (self.gate, self.up, self.down)
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return f"FFN {', '.join(map(_name, self.matrices))}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NetworkCoster:
     """Costs networks on one machine; what was found for one is used for the next.
@@ -116,24 +139,28 @@ class NetworkCoster:
     _layers: dict[tuple[Factorization, int], tuple[LayerOption, ...]] = field(default_factory=dict)
     _found: dict[object, tuple[bool, tuple[Option, ...]]] = field(default_factory=dict)
 
-    def cost(self, network: Network, factorizations: Mapping[str, Factorization]) -> NetworkCost:
+    def cost(
+        self,
+        network: Network,
+        factorizations: Mapping[str, Factorization],
+        *,
+        joint: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> NetworkCost:
         """Return the best way to run a network.
 
         Args:
-            network: The encoder.
-            factorizations: Of every weight matrix, by name.
+            network: The network.
+            factorizations: Of every weight matrix or joint entry, by name.
+            joint: Members of the joint entries, as in `Design.joint`. Query, key and value of one layer, which have one
+                input, run as one layer; other members run one by one, and what they share is read by each of them.
 
         Raises:
-            SpecError: A matrix has none.
+            SpecError: A matrix has none, or a joint entry cannot be run.
             InfeasibleError: An einsum has no mapping.
         """
         started = time.perf_counter()
-        if missing := [matrix.name for matrix in network.matrices if matrix.name not in factorizations]:
-            raise SpecError(
-                describe(f"network {network.name}", "no factorization of a weight matrix", got=missing[0],
-                         expected="one for every matrix", remedy="Add it, dense if it stays as it is.")
-            )  # fmt: skip
-        parts = [*self._matrices(network, factorizations), *self._attention(network)]
+        factorizations, together = _one_by_one(network, factorizations, joint or {})
+        parts = [*self._matrices(network, factorizations, together), *self._attention(network)]
         points = [[(each.energy_pj, float(each.cycles)) for each in part.options] for part in parts]
         best = least_edp(points, [part.times for part in parts])
         chosen = [(part.name, part.times, part.options[i]) for part, i in zip(parts, best.chosen, strict=True)]
@@ -145,17 +172,23 @@ class NetworkCoster:
             seconds=time.perf_counter() - started,
         )
 
-    def _matrices(self, network: Network, factorizations: Mapping[str, Factorization]) -> list[NetworkPart]:
+    def _matrices(
+        self, network: Network, factorizations: Mapping[str, Factorization], together: Counter[Factorization]
+    ) -> list[NetworkPart]:
         """Return one part per kind of matrix, and one per kind of feed-forward block if its function counts."""
-        blocks: Counter[tuple[Factorization, Factorization]] = Counter()
-        single: Counter[Factorization] = Counter()
-        of = {matrix.name: factorizations[matrix.name] for matrix in network.matrices}
-        for name, factorization in of.items():
-            layer, _, place = name.rpartition(_UP)
-            if self.machine.vector_unit is not None and layer and not place and f"{layer}{_DOWN}" in of:
-                blocks[factorization, of[f"{layer}{_DOWN}"]] += 1
-            elif not (self.machine.vector_unit is not None and self._is_down(name, of)):
+        blocks: Counter[_Block] = Counter()
+        single = Counter(together)
+        in_block: dict[int, dict[str, Factorization]] = {}
+        for matrix in network.matrices:
+            if matrix.name not in factorizations:
+                continue  # runs together with others
+            factorization = factorizations[matrix.name]
+            if self.machine.vector_unit is not None and matrix.role in _FEED_FORWARD:
+                in_block.setdefault(matrix.layer, {})[matrix.role] = factorization
+            else:
                 single[factorization] += 1
+        for of in in_block.values():
+            blocks[_Block(up=of["up"], down=of["down"], gate=of.get("gate"), function=network.function)] += 1
         found = [
             NetworkPart(
                 name=_name(factorization),
@@ -170,27 +203,19 @@ class NetworkCoster:
             *found,
             *(
                 NetworkPart(
-                    name=f"FFN {_name(up)}, {_name(down)}",
+                    name=block.name,
                     times=times,
-                    options=self._part(
-                        ("block", up, down, network.tokens), partial(self._block, up, down, network.tokens)
-                    ),
+                    options=self._part(("block", *block, network.tokens), partial(self._block, block, network.tokens)),
                 )
-                for (up, down), times in blocks.items()
+                for block, times in blocks.items()
             ),
         ]
-
-    @staticmethod
-    def _is_down(name: str, of: Mapping[str, Factorization]) -> bool:
-        layer = name.removesuffix(_DOWN)
-        return name.endswith(_DOWN) and f"{layer}{_UP}" in of
 
     def layer(self, factorization: Factorization, tokens: int) -> tuple[LayerOption, ...]:
         """Return the hull of one weight matrix over all contraction orders."""
         key = (factorization, tokens)
         if key not in self._layers:
-            found = self.machine.map_layer(factorization.einsum(tokens), activations=ACTIVATIONS, objective=_HULL)
-            self._layers[key] = found.options
+            self._layers[key] = self.machine.map_sum(factorization.einsums(tokens), activations=ACTIVATIONS)
         return self._layers[key]
 
     def _part(
@@ -223,23 +248,42 @@ class NetworkCoster:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=sorted).encode()).hexdigest()
 
-    def _block(self, up: Factorization, down: Factorization, tokens: int) -> tuple[LayerOption, ...]:
-        """Return the hull of a feed-forward block: both matrices in their own best orders, the function between."""
-        first, second = (
-            min(self.layer(each, tokens), key=lambda option: option.energy_pj * option.cycles) for each in (up, down)
-        )
-        cascade, weights = feed_forward(first, second)
-        between = next(step for step in cascade.einsums if isinstance(step, VectorOp))
-        alone = self.machine.map_cascade(Cascade(name="function", einsums=(between,)), objective=_HULL)
-        layers = [[option.mapped for option in self.layer(each, tokens)] for each in (up, down)]
-        known = [layers[0], alone.front, layers[1]]
-        return self._cascade(cascade, weights=weights, known=known)
+    def _block(self, block: _Block, tokens: int) -> tuple[LayerOption, ...]:
+        """Return the hull of a feed-forward block: all matrices in their own best orders, the function between."""
+
+        def best(factorization: Factorization) -> LayerOption:
+            return min(self.layer(factorization, tokens), key=lambda option: option.energy_pj * option.cycles)
+
+        if any(len(each.terms) > 1 for each in block.matrices):
+            return self._block_of_sums(block, tokens)
+        cascade, weights = feed_forward(
+            best(block.up), best(block.down), gate=None if block.gate is None else best(block.gate),
+            function=block.function,
+        )  # fmt: skip
+        return self._cascade(cascade, weights=weights, known=self._apart(block, cascade, tokens))
+
+    def _apart(self, block: _Block, cascade: Cascade, tokens: int) -> list[Sequence[MappedCascade]]:
+        """Return the hulls of the matrices and functions of a block by themselves, in order."""
+        layers = [[option.mapped for option in self.layer(each, tokens)] for each in block.matrices]
+        functions = [
+            self.machine.map_cascade(Cascade(name=step.name, einsums=(step,)), objective=_HULL).front
+            for step in cascade.einsums
+            if isinstance(step, VectorOp)
+        ]
+        return [*(part for pair in zip(layers, functions, strict=False) for part in pair), layers[-1]]
+
+    def _block_of_sums(self, block: _Block, tokens: int) -> tuple[LayerOption, ...]:
+        """Return the hull of a block in which a matrix is a sum of terms: nothing is fused across the function."""
+        dense = [self.layer(_dense(each), tokens)[0] for each in block.matrices]  # for the functions between them
+        gate, up = (None, dense[0]) if block.gate is None else dense[:2]
+        cascade, _ = feed_forward(up, dense[-1], gate=gate, function=block.function)
+        return tuple(LayerOption(orders=(), mapped=each) for each in sums_of(self._apart(block, cascade, tokens)))
 
     def _cascade(
         self, cascade: Cascade, *, weights: frozenset[str], known: Sequence[Sequence[MappedCascade]] = ()
     ) -> tuple[LayerOption, ...]:
         found = self.machine.map_cascade(cascade, objective=_HULL, weights=weights, known=known)
-        return tuple(LayerOption(order=None, mapped=each) for each in found.front)
+        return tuple(LayerOption(orders=(), mapped=each) for each in found.front)
 
     def _attention(self, network: Network) -> list[NetworkPart]:
         if self.machine.vector_unit is None:
@@ -259,7 +303,7 @@ class NetworkCoster:
 
 
 def attention(network: Network) -> Cascade:
-    """Return the attention of one encoder layer: scores, softmax, context.
+    """Return the attention of one layer: scores, softmax, context.
 
     >>> from heat_sim.networks import network_from_config
     >>> config = dict(model_type="bert", hidden_size=8, num_hidden_layers=1, num_attention_heads=2,
@@ -280,40 +324,106 @@ def attention(network: Network) -> Cascade:
     return Cascade(name="attention", einsums=(scores, softmax, context))
 
 
-def feed_forward(up: LayerOption, down: LayerOption, *, function: str = "gelu") -> tuple[Cascade, frozenset[str]]:
+def feed_forward(
+    up: LayerOption, down: LayerOption, *, gate: LayerOption | None = None, function: str = "gelu"
+) -> tuple[Cascade, frozenset[str]]:
     """Return a feed-forward block as one cascade, and its weights.
 
-    Where the two matrices part the features between them alike, their rank variables are the same, so that they can be
-    fused; else the second one reads the result under another shape, and is fused with nothing before it.
+    Without a gate it is down(function(up(X))), with one down(function(gate(X)) * up(X)), as in GLU variants (Shazeer,
+    2020). Where two matrices part the features that they share alike, their rank variables are the same, so that they
+    can be fused; else the later one reads the features under another shape, and is fused with nothing before it.
 
     Args:
-        up: The first matrix in some order.
-        down: The second one.
-        function: Between them.
+        up: A matrix that reads the input, in some order.
+        down: The one that makes the output.
+        gate: Another one that reads the input.
+        function: Of the gate's result, or of that of `up` if there is none.
     """
-    assert up.order is not None
-    assert down.order is not None
-    first, second = up.order.cascade.einsums, down.order.cascade.einsums
-    out = first[-1].output
-    read = next(t for step in second for t in step.inputs if t.name == ACTIVATIONS)
-    extents = dict(first[-1].extents)
-    later = {var: extent for step in second for var, extent in step.extents}
-    hidden = [var for var in out.rank_vars if var in first[-1].rank_vars]
-    alike = [extents[var] for var in out.rank_vars] == [later[var] for var in read.rank_vars]
-    same = dict(zip(read.rank_vars, hidden, strict=True)) if alike else {read.rank_vars[0]: out.rank_vars[0]}
-    renamed_first = {var: var for step in first for var in step.rank_vars}
-    renamed = {var: same.get(var, f"{var}_") for var in later}
-    between = VectorOp(
-        name=function, inputs=(replace(out, name="H"),), output=replace(out, name="A"),
-        extents=tuple((var, extents[var]) for var in out.rank_vars), function=function,
-    )  # fmt: skip
-    steps = [
-        *(_renamed(step, renamed_first, {out.name: "H"}, "") for step in first),
-        between,
-        *(_renamed(step, renamed, {ACTIVATIONS: "A" if alike else "A'"}, "_") for step in second),
-    ]
-    weights = up.order.weights | {f"{name}_" for name in down.order.weights}
+    opening = up if gate is None else gate
+    first = opening.order.cascade.einsums
+    extents, out = _extents(first), first[-1].output
+    steps = [_renamed(step, {var: var for var in extents}, {out.name: "H"}, "") for step in first]
+    hidden = replace(out, name="A")
+    steps.append(_elementwise(function, (replace(out, name="H"),), hidden, extents))
+    weights = set(opening.order.weights)
+    if gate is not None:
+        second = up.order.cascade.einsums
+        later, result = _extents(second), second[-1].output
+        inputs, inputs_alike = _matched(_activations(second), _activations(first), later, extents)
+        outputs, outputs_alike = _matched(result, out, later, extents)
+        names = {var: (inputs | outputs).get(var, f"{var}_u") for var in later}
+        tensors = {ACTIVATIONS: ACTIVATIONS if inputs_alike else f"{ACTIVATIONS}'", result.name: "U"}
+        steps += [_renamed(step, names, tensors, "_u") for step in second]
+        factors = hidden, replace(out, name="U" if outputs_alike else "U'")
+        hidden = replace(out, name="B")
+        steps.append(_elementwise("mul", factors, hidden, extents))
+        weights |= {f"{name}_u" for name in up.order.weights}
+    last = down.order.cascade.einsums
+    later = _extents(last)
+    features, alike = _matched(_activations(last), out, later, extents)
+    names = {var: features.get(var, f"{var}_") for var in later}
+    steps += [_renamed(step, names, {ACTIVATIONS: hidden.name if alike else f"{hidden.name}'"}, "_") for step in last]
+    weights |= {f"{name}_" for name in down.order.weights}
     return Cascade(name="feed-forward", einsums=tuple(steps)), frozenset(weights)
+
+
+def _one_by_one(
+    network: Network, factorizations: Mapping[str, Factorization], joint: Mapping[str, tuple[str, ...]]
+) -> tuple[dict[str, Factorization], Counter[Factorization]]:
+    """Return the factorization of every matrix that runs by itself, and those of the matrices that run together."""
+    of = {matrix.name: matrix for matrix in network.matrices}
+    alone = {name: each for name, each in factorizations.items() if name not in joint}
+    together: Counter[Factorization] = Counter()
+    covered = set(alone)
+    for entry, members in joint.items():
+        matrices = [of[name] for name in members if name in of]
+        covered |= set(members)
+        if {matrix.role for matrix in matrices} <= _ONE_INPUT and len({matrix.layer for matrix in matrices}) == 1:
+            together[factorizations[entry]] += 1
+        else:
+            alone |= dict.fromkeys(members, factorizations[entry].member(len(members)))
+    if missing := [name for name in of if name not in covered]:
+        raise SpecError(
+            describe(f"network {network.name}", "no factorization of a weight matrix", got=missing[0],
+                     expected="one for every matrix", remedy="Add it, dense if it stays as it is.")
+        )  # fmt: skip
+    return alone, together
+
+
+def _dense(factorization: Factorization) -> Factorization:
+    shape = Tensorization(out_modes=(factorization.out_features,), in_modes=(factorization.in_features,))
+    return Factorization(format="dense", tensorization=shape)
+
+
+def _extents(steps: Sequence[Einsum]) -> dict[str, int]:
+    return {var: extent for step in steps for var, extent in step.extents}
+
+
+def _activations(steps: Sequence[Einsum]) -> TensorAccess:
+    """Return how the steps of a layer read its input."""
+    return next(tensor for step in steps for tensor in step.inputs if tensor.name == ACTIVATIONS)
+
+
+def _matched(
+    tensor: TensorAccess, other: TensorAccess, extents: Mapping[str, int], other_extents: Mapping[str, int]
+) -> tuple[dict[str, str], bool]:
+    """Return the names that rank variables of a tensor have in another one, and whether both have the same shape.
+
+    If they have not, only the tokens, which come first, are the same.
+    """
+    alike = [extents[var] for var in tensor.rank_vars] == [other_extents[var] for var in other.rank_vars]
+    if alike:
+        return dict(zip(tensor.rank_vars, other.rank_vars, strict=True)), True
+    return {tensor.rank_vars[0]: other.rank_vars[0]}, False
+
+
+def _elementwise(
+    function: str, inputs: tuple[TensorAccess, ...], output: TensorAccess, extents: Mapping[str, int]
+) -> VectorOp:  # fmt: skip
+    return VectorOp(
+        name=function, inputs=inputs, output=output, extents=tuple((var, extents[var]) for var in output.rank_vars),
+        function=function,
+    )  # fmt: skip
 
 
 def _renamed(step: Einsum, rank_vars: Mapping[str, str], tensors: Mapping[str, str], mark: str) -> Einsum:

@@ -1,9 +1,10 @@
-"""Reading a model: the weight matrices of its encoder, and the second moments of what they are multiplied with."""
+"""Reading a model: the weight matrices of its encoder, what they are multiplied with, what their outputs matter."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from heat_sim.distill.batches import Batch, encode, sorted_batches
 from heat_sim.distill.calibration import Calibration, load_calibration, save_calibration
 from heat_sim.distill.progress import Progress, ProgressEvent, ignore_progress
 from heat_sim.distill.tasks import TextTask
 from heat_sim.distill.teacher import Teacher
+from heat_sim.errors import SpecError, describe
 
 _IN_A_LAYER = re.compile(r"(?:^|\.)layers?\.\d+\.")
 
@@ -90,17 +93,14 @@ def second_moments(
         return hook
 
     handles = [linear.register_forward_pre_hook(watch(name)) for name, linear in linears.items()]
-    was_training = model.training
-    model.eval()
     try:
-        with torch.inference_mode():
+        with evaluation_mode(model), torch.inference_mode():
             for step, batch in enumerate(batches, start=1):
                 seen.clear()
                 keep = batch.attention_mask.bool()
                 model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
                 progress(ProgressEvent(stage="calibrate", step=step, steps=len(batches)))
     finally:
-        model.train(was_training)
         for handle in handles:
             handle.remove()
     count = sum(int(batch.attention_mask.sum()) for batch in batches)
@@ -108,16 +108,104 @@ def second_moments(
     return {name: means[same_as[name]] for name in linears}
 
 
+def gradient_moments(
+    model: Any, batches: Sequence[Batch], *, progress: Progress = ignore_progress
+) -> dict[str, NDArray[np.float64]]:
+    """Return E[g g^T] at the output of every encoder Linear, (out_features, out_features) float64, by name.
+
+    g is the gradient, with respect to the output at one token, of the loss of that token's sequence: the cross-entropy
+    with its label, not divided by the batch size. The mean is over the tokens that are not padding; sums are float64,
+    dropout is off. With the second moments of the inputs these are the two factors of the Kronecker-factored empirical
+    Fisher matrix (Martens and Grosse 2015).
+
+    Args:
+        model: A classifier of transformers; when this returns it is in the mode in which it came, and so are its
+            parameters, without gradients of this.
+        batches: The calibration text, with labels.
+        progress: Told about the stage `calibrate gradients` after each batch.
+
+    Raises:
+        SpecError: The loss depends on some matrix in no way.
+
+    >>> from transformers import BertConfig, BertForSequenceClassification
+    >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=9)
+    >>> one = torch.ones(3, 4, dtype=torch.int64)
+    >>> batches = [Batch(input_ids=one, attention_mask=one, labels=one[:, 0])]
+    >>> gradient_moments(BertForSequenceClassification(tiny), batches)["encoder.layer.0.output.dense"].shape
+    (8, 8)
+    """
+    linears = encoder_linears(model)
+    sums: dict[str, NDArray[np.float64]] = {}
+    keep = torch.ones(1, 1, dtype=torch.bool)
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def add(gradient: Tensor) -> None:  # (rows, length, out_features)
+            tokens = gradient[keep].to(torch.float64).numpy()  # (tokens, out_features)
+            sums[name] = sums.get(name, 0.0) + tokens.T @ tokens
+
+        def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            output.register_hook(add)
+
+        return hook
+
+    def start_of_graph(_module: nn.Module, _inputs: tuple[Tensor, ...], embedded: Tensor) -> None:
+        embedded.requires_grad_()
+
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    handles = [linear.register_forward_hook(watch(name)) for name, linear in linears.items()]
+    handles.append(model.get_input_embeddings().register_forward_hook(start_of_graph))
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(False)  # so that backward computes gradients of outputs only
+        with evaluation_mode(model), torch.enable_grad():
+            for step, batch in enumerate(batches, start=1):
+                keep = batch.attention_mask.bool()
+                logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+                functional.cross_entropy(logits.float(), batch.labels, reduction="sum").backward()
+                progress(ProgressEvent(stage="calibrate gradients", step=step, steps=len(batches)))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+    if unused := [name for name in linears if name not in sums]:
+        raise SpecError(
+            describe("gradient moments", "the loss does not depend on these matrices", got=", ".join(unused[:5]),
+                     expected="none such", remedy="Calibrate a model whose head reads what the encoder computes.")
+        )  # fmt: skip
+    count = sum(int(batch.attention_mask.sum()) for batch in batches)
+    return {name: sums[name] / count for name in linears}
+
+
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """Switch dropout off inside the block; then the model is in the mode in which it came.
+
+    >>> model = nn.Dropout().train()
+    >>> with evaluation_mode(model):
+    ...     print(model.training)
+    False
+    >>> model.training
+    True
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 def prepare_calibration(
     teacher: Teacher, task: TextTask, *, sentences: int = 256, progress: Progress = ignore_progress
 ) -> Calibration:
-    """Return weights and second moments of the teacher on the first training sentences, cached in its folder.
+    """Return weights and both moments of the teacher on the first training sentences, cached in its folder.
 
     Args:
         teacher: The fine-tuned model.
         task: Its task.
         sentences: How many training rows to run.
-        progress: Told about the stage `calibrate`.
+        progress: Told about the stages `calibrate` and `calibrate gradients`.
 
     >>> prepare_calibration(teacher, task).second_moments["encoder.layer.0.output.dense"].shape  # doctest: +SKIP
     (1536, 1536)
@@ -130,6 +218,7 @@ def prepare_calibration(
         calibration = Calibration(
             weights=weight_matrices(teacher.model),
             second_moments=second_moments(teacher.model, batches, progress=progress),
+            gradient_moments=gradient_moments(teacher.model, batches, progress=progress),
             tokens=sum(map(len, rows.tokens)),
         )
         save_calibration(calibration, path)
@@ -137,9 +226,9 @@ def prepare_calibration(
 
 
 def calibration_path(teacher_folder: Path, *, sentences: int) -> Path:
-    """Return where the calibration of a cached teacher is kept.
+    """Return where the calibration of a cached teacher is kept; v2 files hold gradient moments, the first had none.
 
     >>> calibration_path(Path("teacher"), sentences=256).name
-    'calibration-256.npz'
+    'calibration-256-v2.npz'
     """
-    return teacher_folder / f"calibration-{sentences}.npz"
+    return teacher_folder / f"calibration-{sentences}-v2.npz"

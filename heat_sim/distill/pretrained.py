@@ -12,7 +12,7 @@ import transformers
 from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from heat_sim.distill.cache import file_sha256
+from heat_sim.cache_folder import file_sha256
 from heat_sim.errors import HeatError, describe
 
 _MADE_OF = ("*.json", "*.safetensors", "*.txt", "*.model")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from heat_sim.distill.cache import cache_folder, file_sha256, published
+from heat_sim.cache_folder import cache_folder, file_sha256, published
 from heat_sim.errors import HeatError, describe
 
 _DOWNLOAD_LIMIT_S = 900

@@ -13,8 +13,8 @@ import transformers
 from torch import Tensor
 from torch.nn import functional
 
+from heat_sim.cache_folder import cache_folder, content_key, published
 from heat_sim.distill.batches import Batch, encode, sorted_batches
-from heat_sim.distill.cache import cache_folder, content_key, published
 from heat_sim.distill.loop import seeded_torch, train_epochs
 from heat_sim.distill.measure import measure_accuracy
 from heat_sim.distill.precision import resolve_precision

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from heat_sim.cache_folder import cache_folder
 from heat_sim.errors import HeatError, describe
 from heat_sim.mapper.cache_key import MODEL_VERSION, cache_key, decode_mapping, encode_mapping
 
@@ -28,18 +29,12 @@ _DAMAGED = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLI
 
 
 def cache_path() -> Path:
-    """Return the default file: `mappings.sqlite3` in `HEAT_SIM_CACHE`, or in the user's cache folder.
+    """Return the default file: `mappings.sqlite3` in `cache_folder()`.
 
     >>> cache_path().name
     'mappings.sqlite3'
     """
-    if own := os.environ.get("HEAT_SIM_CACHE"):
-        folder = Path(own).expanduser().absolute()
-    elif xdg := os.environ.get("XDG_CACHE_HOME"):
-        folder = Path(xdg).expanduser().absolute() / "heat_sim"
-    else:
-        folder = Path.home() / ".cache" / "heat_sim"
-    return folder / "mappings.sqlite3"
+    return cache_folder() / "mappings.sqlite3"
 
 
 class MappingCache:

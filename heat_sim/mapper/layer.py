@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from heat_sim.architecture import Architecture
 from heat_sim.einsum import Cascade, Einsum
 from heat_sim.mapper.cache import MappingCache
-from heat_sim.mapper.cascade.incumbent import Incumbent, sums_of
+from heat_sim.mapper.cascade.incumbent import Incumbent, hull_of, sums_of
 from heat_sim.mapper.cascade.parts import HULL, PartSearch
-from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade, Row
+from heat_sim.mapper.cascade.plan import GroupPlan, Part
+from heat_sim.mapper.cascade.result import CascadeResult, MappedCascade, MappedGroup, Row
 from heat_sim.mapper.cascade.search import result_of, search_cascade
 from heat_sim.mapper.cascade.trees import MOST_OPERANDS, Order, candidate_trees, orders_of
 from heat_sim.mapper.objective import OBJECTIVES, Objective
+from heat_sim.mapper.space import Residence
 from heat_sim.mapping import LevelConstraints
-from heat_sim.tensorize.contraction import ContractionTree, mac_optimal_tree
+from heat_sim.tensorize.contraction import ContractionTree, contraction_trees, mac_optimal_tree
 from heat_sim.vector_op import VectorUnit
 
 
@@ -26,17 +28,23 @@ class LayerOption:
     """One way to run a layer.
 
     Attributes:
-        order: The contraction order; None for a cascade that was given.
+        orders: The contraction order of each term of a sum; none for a cascade that was given.
         mapped: Groups, mappings and cost.
     """
 
-    order: Order | None
+    orders: tuple[Order, ...]
     mapped: MappedCascade
 
     @property
-    def tree(self) -> ContractionTree | None:
-        """The contraction tree."""
-        return None if self.order is None else self.order.tree
+    def order(self) -> Order:
+        """The contraction order of a layer that is no sum."""
+        (one,) = self.orders
+        return one
+
+    @property
+    def trees(self) -> tuple[ContractionTree, ...]:
+        """The contraction tree of each term."""
+        return tuple(order.tree for order in self.orders)
 
     @property
     def energy_pj(self) -> float:
@@ -51,7 +59,7 @@ class LayerOption:
     @property
     def stored_words(self) -> int:
         """Words of the weights that are read at run time, after ahead-of-time contractions."""
-        return 0 if self.order is None else self.order.contraction.stored_words
+        return sum(order.contraction.stored_words for order in self.orders)
 
     @property
     def ops(self) -> int:
@@ -149,7 +157,7 @@ class Machine:
         ...                  update_energy_pj=1.0))))
         >>> layer = parse_einsum("Y[s,o] = X[s,i] * G1[o,r] * G2[r,i]", extents={"s": 8, "o": 6, "i": 6, "r": 1})
         >>> found = machine.map_layer(layer, activations="X")
-        >>> found.result.optimal, tree_to_text(found.best.tree), found.best.ops
+        >>> found.result.optimal, tree_to_text(found.best.order.tree), found.best.ops
         (True, '((X G2) G1)', 96)
         """
         started = time.perf_counter()
@@ -184,10 +192,62 @@ class Machine:
         result = result_of(incumbent, self.parts, started=started, is_whole=whole or not self.fuse)
         return LayerResult(
             result=result,
-            options=tuple(LayerOption(order=owners[id(each)], mapped=each) for each in result.front),
+            options=tuple(LayerOption(orders=(owners[id(each)],), mapped=each) for each in result.front),
             orders=len(orders),
             pruned=pruned,
         )
+
+    def map_sum(self, einsums: Sequence[Einsum], *, activations: str) -> tuple[LayerOption, ...]:
+        """Return the hull of a layer whose output is the sum of several einsums, over their contraction orders.
+
+        They run one after another; from the second on, the last step of each finds the sum so far at the outermost
+        level and adds to it (docs/model.md, rule 5.5). The first is mapped as by `map_layer`, the others without
+        fusion.
+
+        Args:
+            einsums: Of the same output.
+            activations: Name of the tensor that is only known at run time.
+
+        Raises:
+            InfeasibleError: One of them has no mapping.
+        """
+        first, *others = einsums
+        hull = list(self.map_layer(first, activations=activations, objective=HULL).options)
+        for einsum in others:
+            added = [
+                LayerOption(orders=(order,), mapped=mapped)
+                for tree in contraction_trees(einsum)
+                for order in orders_of(einsum, tree, activations=activations)
+                if not order.multiplies_weights
+                for mapped in self._added(order)
+            ]
+            both = sums_of([[option.mapped for option in hull], hull_of([option.mapped for option in added])])
+            hull = [
+                LayerOption(orders=(*_owner(hull, each).orders, *_owner(added, each).orders), mapped=each)
+                for each in both
+            ]
+        return tuple(hull)
+
+    def _added(self, order: Order) -> list[MappedCascade]:
+        """Return the hull of an order whose last step adds to what is at the outermost level."""
+        *steps, last = order.cascade.einsums
+        parts = [Part(step, None, 1) for step in steps]
+        sums = Residence(level=0, tensors=frozenset({last.output.name}), accumulates=True)
+        hulls = []
+        for part in (*parts, Part(last, sums, 1)):
+            plan = GroupPlan(einsums=(part.einsum,))
+            hulls.append(
+                [
+                    MappedCascade(
+                        groups=(MappedGroup(plan=plan, parts=(part,), mapped=(each,), architecture=self.architecture),),
+                        energy_pj=each.energy_pj, cycles=each.cycles,
+                    )
+                    for each in self.parts.relaxed(part, weights=order.weights)
+                ]
+            )  # fmt: skip
+        if not all(hulls):
+            self.parts.why_not(last, weights=order.weights)
+        return sums_of(hulls)
 
     def _promise(self, order: Order, objective: Objective) -> float:
         free = [self.parts.free(einsum, weights=order.weights) for einsum in order.cascade.einsums]
@@ -230,3 +290,9 @@ class Machine:
             for einsum in cascade.einsums:
                 self.parts.why_not(einsum, weights=weights)
         return result_of(incumbent, self.parts, started=started)
+
+
+def _owner(options: Sequence[LayerOption], whole: MappedCascade) -> LayerOption:
+    """Return the option whose groups are among those of the whole."""
+    groups = {id(group) for group in whole.groups}
+    return next(option for option in options if {id(group) for group in option.mapped.groups} <= groups)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heat_sim.tensorize.core_spec import CoreSpec
+from heat_sim.tensorize.core_spec import CoreSpec, Term
+from heat_sim.tensorize.metric import Metric
 from heat_sim.tensorize.tensorization import Tensorization, enumerate_tensorizations
 
 name = "dense"
@@ -23,9 +24,12 @@ def max_ranks(_tensorization: Tensorization) -> tuple[int, ...]:
     return ()
 
 
-def core_specs(tensorization: Tensorization, _ranks: tuple[int, ...]) -> tuple[CoreSpec, ...]:
+def terms(tensorization: Tensorization, _ranks: tuple[int, ...]) -> tuple[Term, ...]:
     """Return the one core ``W[o1,i1]``."""
-    return (CoreSpec(name="W", dims=(("o1", tensorization.out_features), ("i1", tensorization.in_features))),)
+    (out,), (in_,) = tensorization.out_modes, tensorization.in_modes
+    return (
+        Term(out_vars=("o1",), in_vars=("i1",), cores=(CoreSpec(name="W", dims=(("o1", out), ("i1", in_))),)),
+    )  # fmt: skip
 
 
 def project(
@@ -33,15 +37,20 @@ def project(
     _tensorization: Tensorization,
     *,
     ranks: tuple[int, ...],  # noqa: ARG001  the signature all formats share
-    second_moment: NDArray[np.float64] | None,  # noqa: ARG001
+    metric: Metric,  # noqa: ARG001
 ) -> tuple[NDArray[np.float64], ...]:
     """Return a copy of the weight, (out_features, in_features)."""
     return (weight.copy(),)
 
 
-def reconstruct(cores: Sequence[NDArray[np.float64]], _tensorization: Tensorization) -> NDArray[np.float64]:
-    """Return a copy of the one core, (out_features, in_features)."""
-    return cores[0].copy()
+def leading(
+    weight: NDArray[np.float64],
+    _tensorization: Tensorization,
+    *,
+    metric: Metric,  # noqa: ARG001
+) -> Callable[[tuple[int, ...]], tuple[NDArray[np.float64], ...]]:
+    """Return what gives the weight itself."""
+    return lambda _ranks: (weight.copy(),)
 
 
 def tensorizations(out_features: int, in_features: int, *, keep: int | None = None) -> tuple[Tensorization, ...]:

@@ -15,7 +15,9 @@ The file is YAML of plain values::
           ranks: [64]
           tree: ((X G2) G1)
 
-A matrix that stays dense is listed with ``format: dense``; it may leave out ranks and tree.
+A matrix that stays dense is listed with ``format: dense``; it may leave out ranks and tree. A format that is a sum of
+terms has a list of trees. Matrices of one size can be factorised jointly, stacked row on row: the entry, under any
+name, lists them as ``members``.
 """
 
 from __future__ import annotations
@@ -35,18 +37,37 @@ _KEYS = ("id", "model", "tokens", "arch", "matrices")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerDesign:
-    """One weight matrix of a design.
+    """One weight matrix of a design, or several that are factorised jointly.
 
     Attributes:
-        factorization: Its format, modes and ranks.
-        tree: In which order the layer's einsum is contracted.
+        factorization: Format, modes and ranks of the matrix, or of the members stacked row on row.
+        trees: In which order the einsum of each term is contracted.
+        members: Names of the matrices, if they are factorised jointly; all of one size.
     """
 
     factorization: Factorization
-    tree: ContractionTree
+    trees: tuple[ContractionTree, ...]
+    members: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_tree(self.factorization.einsum(1), self.tree)
+        einsums = self.factorization.einsums(1)
+        if len(einsums) != len(self.trees):
+            raise SpecError(
+                describe(f"layer of format {self.factorization.format}", "wrong number of contraction trees",
+                         got=len(self.trees), expected=f"{len(einsums)}, one per term", remedy="Give all of them.")
+            )  # fmt: skip
+        for einsum, tree in zip(einsums, self.trees, strict=True):
+            check_tree(einsum, tree)
+        if self.members and (
+            len(self.members) < 2
+            or len(set(self.members)) < len(self.members)
+            or self.factorization.out_features % len(self.members)
+        ):
+            raise SpecError(
+                describe("layer with members", "not matrices of one size, each once", got=", ".join(self.members),
+                         expected=f"at least two that share {self.factorization.out_features} rows evenly",
+                         remedy="Correct members or out_modes.")
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +79,7 @@ class Design:
         model: Name of the network.
         tokens: Tokens per inference it was costed for.
         architecture: Name of the accelerator it was costed on.
-        layers: ``(name of the weight matrix, its design)``, every matrix once.
+        layers: ``(name of the weight matrix or of the joint matrices, design)``, every matrix once.
     """
 
     id: str
@@ -78,7 +99,7 @@ class Design:
                 describe("design", "tokens is not a count", got=self.tokens, expected="an integer of at least 1",
                          remedy="Give the tokens per inference.")
             )  # fmt: skip
-        names = [name for name, _ in self.layers]
+        names = [name for key, layer in self.layers for name in (layer.members or (key,))]
         if not names or len(set(names)) != len(names):
             problems.append(
                 describe("design", "its matrices are not a list of distinct names", got=", ".join(names[:5]) or "none",
@@ -86,6 +107,11 @@ class Design:
             )  # fmt: skip
         if problems:
             raise SpecError(problems)
+
+    @property
+    def joint(self) -> dict[str, tuple[str, ...]]:
+        """Members by the name of the joint entry."""
+        return {name: layer.members for name, layer in self.layers if layer.members}
 
     @property
     def parameters(self) -> int:
@@ -98,7 +124,7 @@ def dump_design(design: Design) -> str:
 
     >>> from heat_sim.tensorize.tensorization import Tensorization
     >>> f = Factorization(format="low-rank", tensorization=Tensorization(out_modes=(8,), in_modes=(6,)), ranks=(2,))
-    >>> layers = (("query", LayerDesign(factorization=f, tree=(("X", "G2"), "G1"))),)
+    >>> layers = (("query", LayerDesign(factorization=f, trees=((("X", "G2"), "G1"),))),)
     >>> print(dump_design(Design(id="d1", model="tiny", tokens=16, architecture="edge", layers=layers)), end="")
     design:
       id: d1
@@ -113,12 +139,16 @@ def dump_design(design: Design) -> str:
           ranks: [2]
           tree: ((X G2) G1)
     """
-    matrices = {
-        name: {**layer.factorization.to_json(), "tree": tree_to_text(layer.tree)} for name, layer in design.layers
-    }
+    matrices = {name: _as_plain(layer) for name, layer in design.layers}
     content = {"id": design.id, "model": design.model, "tokens": design.tokens, "arch": design.architecture,
                "matrices": matrices}  # fmt: skip
     return yaml.safe_dump({"design": content}, sort_keys=False, default_flow_style=None, width=1000)
+
+
+def _as_plain(layer: LayerDesign) -> dict[str, object]:
+    texts = [tree_to_text(tree) for tree in layer.trees]
+    members = {"members": list(layer.members)} if layer.members else {}
+    return {**members, **layer.factorization.to_json(), "tree": texts[0] if len(texts) == 1 else texts}
 
 
 def load_design(path: Path) -> Design:
@@ -188,21 +218,32 @@ def _layer(reading: Reading, name: str, entry: object) -> LayerDesign | None:
     values = reading.entries(entry, path, required=None)
     if not values:
         return None
-    tree = values.pop("tree", None)
+    tree, members = values.pop("tree", None), values.pop("members", [])
+    if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
+        reading.refuse(f"{path}.members", "not a list of names", got=members, expected="for example [query, key]",
+                       remedy="List the matrices that are factorised jointly.")  # fmt: skip
+        return None
     try:
         factorization = Factorization.from_json(values, where=reading.where(path))
     except SpecError as error:
         reading.problems += error.problems
         return None
-    trees = contraction_trees(factorization.einsum(1)) if tree is None else ()
     try:
-        if len(trees) == 1:
-            return LayerDesign(factorization=factorization, tree=trees[0])
-        if isinstance(tree, str):
-            return LayerDesign(factorization=factorization, tree=parse_tree(tree))
+        trees = _trees(factorization, tree)
+        if trees is not None:
+            return LayerDesign(factorization=factorization, trees=trees, members=tuple(members))
     except SpecError as error:
         reading.problems += [f"{reading.where(f'{path}.tree')}: {problem}" for problem in error.problems]
         return None
-    reading.refuse(f"{path}.tree", "no contraction tree", got=tree, expected="a text like ((X G2) G1)",
+    reading.refuse(f"{path}.tree", "no contraction tree", got=tree, expected="a text like ((X G2) G1), one per term",
                    remedy="Give one of the trees of the layer's einsum.")  # fmt: skip
     return None
+
+
+def _trees(factorization: Factorization, tree: object) -> tuple[ContractionTree, ...] | None:
+    """Return the trees that an entry gives, or the only ones there are; None if it gives none."""
+    if tree is None:
+        only = [contraction_trees(einsum) for einsum in factorization.einsums(1)]
+        return tuple(trees[0] for trees in only) if all(len(trees) == 1 for trees in only) else None
+    texts = tree if isinstance(tree, list) else [tree]
+    return tuple(parse_tree(str(text)) for text in texts) if all(isinstance(text, str) for text in texts) else None

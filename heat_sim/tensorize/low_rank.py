@@ -5,14 +5,17 @@ Its ranks are the one number ``(r1,)``: there is nothing at the ends as a tensor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heat_sim.tensorize.core_spec import CoreSpec
-from heat_sim.tensorize.error import weighted
+from heat_sim.tensorize.core_spec import CoreSpec, Term
+from heat_sim.tensorize.least_squares import balanced
+from heat_sim.tensorize.metric import Metric, checked_metric, root
 from heat_sim.tensorize.tensorization import Tensorization, enumerate_tensorizations
+
+Array = NDArray[np.float64]
 
 name = "low-rank"
 
@@ -24,49 +27,52 @@ def misfit(tensorization: Tensorization) -> str | None:
 
 def max_ranks(tensorization: Tensorization) -> tuple[int, ...]:
     """Return the rank at which nothing is lost: the shorter side of the matrix."""
-    return (min(tensorization.out_features, tensorization.in_features),)
+    return (min(*tensorization.out_modes, *tensorization.in_modes),)
 
 
-def core_specs(tensorization: Tensorization, ranks: tuple[int, ...]) -> tuple[CoreSpec, ...]:
+def terms(tensorization: Tensorization, ranks: tuple[int, ...]) -> tuple[Term, ...]:
     """Return ``G1[o1,r1]`` and ``G2[r1,i1]``."""
-    (rank,) = ranks
-    return (
-        CoreSpec(name="G1", dims=(("o1", tensorization.out_features), ("r1", rank))),
-        CoreSpec(name="G2", dims=(("r1", rank), ("i1", tensorization.in_features))),
+    (out,), (in_,), (rank,) = tensorization.out_modes, tensorization.in_modes, ranks
+    cores = (
+        CoreSpec(name="G1", dims=(("o1", out), ("r1", rank))),
+        CoreSpec(name="G2", dims=(("r1", rank), ("i1", in_))),
     )
+    return (Term(out_vars=("o1",), in_vars=("i1",), cores=cores),)
 
 
 def project(
-    weight: NDArray[np.float64],
-    _tensorization: Tensorization,
-    *,
-    ranks: tuple[int, ...],
-    second_moment: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.float64], ...]:
+    weight: Array, tensorization: Tensorization, *, ranks: tuple[int, ...], metric: Metric
+) -> tuple[Array, ...]:
     """Return ``G1`` (out_features, r1) and ``G2`` (r1, in_features) with the least weighted error.
 
-    With U the first r1 left singular vectors of ``W C^(1/2)``, the minimum of ``||(W - W') C^(1/2)||_F``
-    over all matrices of rank r1 is at ``W' = U U^T W`` (Eckart and Young 1936 applied to ``W C^(1/2)``;
-    the data-aware form is DRONE's, Chen et al. 2021). C is never inverted, so it may be singular.
+    With U the first r1 left singular vectors of ``D^(1/2) W C^(1/2)``, the minimum of
+    ``||D^(1/2) (W - W') C^(1/2)||_F``
+    over all matrices of rank r1 is at ``W' = D^(-1/2) U U^T D^(1/2) W`` (Eckart and Young 1936 applied to the weighted
+    matrix; without D the data-aware form is DRONE's, Chen et al. 2021). C is never inverted, so it may be singular.
 
     Column k of G1 and row k of G2 have equal norms, in falling order of what they contribute: the
     cores of a smaller rank are the leading parts of those of a larger one.
     """
     (rank,) = ranks
+    left, back = (None, None) if metric.outputs is None else root(metric.outputs, floor=_floor(weight.shape[0]))
+    weighed = weight if left is None else left.T @ weight
     # For a tall matrix W = Q R, the left singular vectors are Q times those of R: smaller, and at full rank exact.
     tall = weight.shape[0] > weight.shape[1]
-    basis, small = np.linalg.qr(weight) if tall else (None, weight)
-    left, _, _ = np.linalg.svd(weighted(small, second_moment), full_matrices=False)
-    right = left[:, :rank].T @ small  # (r1, in_features)
-    left = left[:, :rank] if basis is None else basis @ left[:, :rank]  # (out_features, r1)
-    norms = np.linalg.norm(right, axis=1)
-    scale = np.sqrt(np.where(norms > 0, norms, 1.0))
-    return left * scale, right / scale[:, None]
+    basis, small = np.linalg.qr(weighed) if tall else (None, weighed)
+    vectors, _, _ = np.linalg.svd(_times_root(small, metric), full_matrices=False)
+    second = vectors[:, :rank].T @ small  # (r1, in_features)
+    first = vectors[:, :rank] if basis is None else basis @ vectors[:, :rank]  # (out_features, r1)
+    if back is not None:
+        first = back.T @ first
+    return tuple(balanced([first, second], terms(tensorization, ranks)))
 
 
-def reconstruct(cores: Sequence[NDArray[np.float64]], _tensorization: Tensorization) -> NDArray[np.float64]:
-    """Return ``G1 @ G2``, (out_features, in_features)."""
-    return cores[0] @ cores[1]
+def leading(
+    weight: Array, tensorization: Tensorization, *, metric: Metric
+) -> Callable[[tuple[int, ...]], tuple[Array, ...]]:
+    """Return what cuts both factors of full rank: exactly those of `project`."""
+    first, second = project(weight, tensorization, ranks=max_ranks(tensorization), metric=metric)
+    return lambda ranks: (first[:, : ranks[0]], second[: ranks[0]])
 
 
 def tensorizations(out_features: int, in_features: int, *, keep: int | None = None) -> tuple[Tensorization, ...]:
@@ -75,7 +81,7 @@ def tensorizations(out_features: int, in_features: int, *, keep: int | None = No
 
 
 def rank_errors(
-    weight: NDArray[np.floating], *, second_moment: NDArray[np.float64] | None = None
+    weight: NDArray[np.floating], *, second_moment: NDArray[np.floating] | None = None
 ) -> NDArray[np.float64]:
     """Return the relative error of the best approximation of every rank, from one decomposition.
 
@@ -89,8 +95,20 @@ def rank_errors(
     >>> rank_errors(np.diag([2.0, 1.0])).round(4).tolist()
     [0.4472, 0.0]
     """
-    values = np.linalg.svd(weighted(np.asarray(weight, dtype=np.float64), second_moment), compute_uv=False)
+    exact = np.asarray(weight, dtype=np.float64)
+    metric = checked_metric(second_moment, None, shape=(exact.shape[0], exact.shape[1]))
+    values = np.linalg.svd(_times_root(exact, metric), compute_uv=False)
     squares = values**2
     dropped = np.append(np.cumsum(squares[::-1])[::-1][1:], 0.0)
     total = squares.sum()
     return np.sqrt(dropped / total) if total > 0 else np.zeros_like(values)
+
+
+def _times_root(matrix: Array, metric: Metric) -> Array:
+    """Return ``M C^(1/2)`` up to a rotation of its columns, the shape of M."""
+    return matrix if metric.inputs is None else matrix @ root(metric.inputs, floor=_floor(matrix.shape[1]))[0]
+
+
+def _floor(size: int) -> float:
+    """Return the share of the largest eigenvalue below which those of a decomposition are rounding noise."""
+    return size * float(np.finfo(np.float64).eps)

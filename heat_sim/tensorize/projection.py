@@ -8,24 +8,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heat_sim.errors import SpecError, describe
-from heat_sim.tensorize.error import checked_second_moment
 from heat_sim.tensorize.factorization import Factorization
 from heat_sim.tensorize.formats import FORMATS
+from heat_sim.tensorize.metric import Metric, checked_metric
+from heat_sim.tensorize.term_arrays import matrix_of
+
+Array = NDArray[np.float64]
 
 
 def project(
-    weight: NDArray[np.floating], factorization: Factorization, *, second_moment: NDArray[np.floating] | None = None
+    weight: NDArray[np.floating],
+    factorization: Factorization,
+    *,
+    second_moment: NDArray[np.floating] | None = None,
+    gradient_moment: NDArray[np.floating] | None = None,
 ) -> tuple[NDArray[np.float64], ...]:
     """Return the cores that approximate the weight, float64, in the order of `factorization.core_names`.
 
-    They make ``||(W - W') C^(1/2)||_F`` small: low-rank exactly minimal; tt-matrix by TT-SVD without a
-    second moment (within sqrt(d - 1) of the minimum, Oseledets 2011, corollary 2.4) and by alternating
-    least squares from there with one, never worse than the TT-SVD.
+    They make ``||D^(1/2) (W - W') C^(1/2)||_F`` small: low-rank exactly minimal; the other formats by a decomposition
+    that
+    makes the plain error small (TT-SVD within sqrt(d - 1) of the minimum, Oseledets 2011, corollary 2.4) and
+    alternating least squares from there, never worse than the decomposition.
 
     Args:
         weight: W, (out_features, in_features), any float type.
         factorization: Format, modes and ranks.
         second_moment: C = E[x x^T] of the layer's input, (in_features, in_features); None for the identity.
+        gradient_moment: D = E[g g^T] of the loss's gradient at the layer's output, (out_features, out_features); None
+            for the identity.
 
     Raises:
         SpecError: The shapes do not fit, or the weight is not finite.
@@ -49,9 +59,19 @@ def project(
             describe(f"project {factorization.format}", "the weight is not finite", got="NaN or infinity",
                      expected="finite numbers", remedy="Check where the weight was read from.")
         )  # fmt: skip
-    metric = None if second_moment is None else checked_second_moment(second_moment, in_features=expected[1])
-    form = FORMATS[factorization.format]
-    return form.project(exact, factorization.tensorization, ranks=factorization.ranks, second_moment=metric)
+    metric = checked_metric(second_moment, gradient_moment, shape=expected)
+    form, modes = FORMATS[factorization.format], factorization.tensorization
+    if modes.padding != (0, 0):
+        exact = np.pad(exact, [(0, more) for more in modes.padding])
+        metric = Metric(
+            inputs=_with_zeros(metric.inputs, modes.padding[1]), outputs=_with_zeros(metric.outputs, modes.padding[0])
+        )  # fmt: skip
+    return form.project(exact, modes.padded, ranks=factorization.ranks, metric=metric)
+
+
+def _with_zeros(moment: Array | None, more: int) -> Array | None:
+    """Return the moment of a vector to which zeros are appended."""
+    return None if moment is None else np.pad(moment, (0, more))
 
 
 def reconstruct(cores: Sequence[NDArray[np.floating]], factorization: Factorization) -> NDArray[np.float64]:
@@ -76,5 +96,7 @@ def reconstruct(cores: Sequence[NDArray[np.floating]], factorization: Factorizat
             describe(f"reconstruct {factorization.format}", "cores of other shapes", got=shapes,
                      expected=factorization.core_shapes, remedy="Give the cores in the order of core_names.")
         )  # fmt: skip
-    form = FORMATS[factorization.format]
-    return form.reconstruct([np.asarray(core, dtype=np.float64) for core in cores], factorization.tensorization)
+    arrays = iter(np.asarray(core, dtype=np.float64) for core in cores)
+    matrices = [matrix_of(term, [next(arrays) for _ in term.cores]) for term in factorization.terms]
+    whole = matrices[0] if len(matrices) == 1 else np.sum(matrices, axis=0)
+    return np.ascontiguousarray(whole[: factorization.out_features, : factorization.in_features])

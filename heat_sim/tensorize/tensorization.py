@@ -21,12 +21,17 @@ class Tensorization:
     """The modes of a weight matrix of shape (out_features, in_features).
 
     Attributes:
-        out_modes: Their product is out_features.
-        in_modes: Their product is in_features.
+        out_modes: Their product is out_features, or more by the padding.
+        in_modes: Their product is in_features, likewise.
+        padding: Rows and columns of zeros that are appended, so that sizes such as a prime can be split.
+
+    >>> Tensorization(out_modes=(8, 8), in_modes=(4, 4), padding=(3, 0)).out_features
+    61
     """
 
     out_modes: tuple[int, ...]
     in_modes: tuple[int, ...]
+    padding: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         problems = [
@@ -35,18 +40,36 @@ class Tensorization:
             for side, modes in (("out_modes", self.out_modes), ("in_modes", self.in_modes))
             if not modes or any(type(mode) is not int or mode < 1 for mode in modes)
         ]  # fmt: skip
+        if not problems:
+            problems = [
+                describe(f"tensorization padding[{side}]", "not a padding", got=padding,
+                         expected=f"an integer from 0 to {math.prod(modes) - 1}", remedy="Leave something of the
+                         matrix.")
+                for side, (modes, padding) in enumerate(zip((self.out_modes, self.in_modes), self.padding, strict=True))
+                if type(padding) is not int or not 0 <= padding < math.prod(modes)
+            ]  # fmt: skip
         if problems:
             raise SpecError(problems)
 
     @property
+    def modes(self) -> tuple[int, ...]:
+        """All modes, the outputs first."""
+        return self.out_modes + self.in_modes
+
+    @property
+    def padded(self) -> Tensorization:
+        """The same modes of the padded matrix, which needs no padding."""
+        return Tensorization(out_modes=self.out_modes, in_modes=self.in_modes)
+
+    @property
     def out_features(self) -> int:
         """Rows of the matrix."""
-        return math.prod(self.out_modes)
+        return math.prod(self.out_modes) - self.padding[0]
 
     @property
     def in_features(self) -> int:
         """Columns of the matrix."""
-        return math.prod(self.in_modes)
+        return math.prod(self.in_modes) - self.padding[1]
 
     @property
     def ndim(self) -> int:
@@ -54,7 +77,8 @@ class Tensorization:
         return max(len(self.out_modes), len(self.in_modes))
 
     def __str__(self) -> str:
-        return f"({'*'.join(map(str, self.out_modes))})x({'*'.join(map(str, self.in_modes))})"
+        padding = "" if self.padding == (0, 0) else f"-{self.padding[0]},{self.padding[1]}"
+        return f"({'*'.join(map(str, self.out_modes))})x({'*'.join(map(str, self.in_modes))}){padding}"
 
 
 def entropy(modes: tuple[int, ...]) -> float:
@@ -91,30 +115,45 @@ def ordered_factorizations(number: int, parts: int) -> tuple[tuple[int, ...], ..
 
 
 def enumerate_tensorizations(
-    out_features: int, in_features: int, *, ndim: int, keep: int | None = None
+    out_features: int,
+    in_features: int,
+    *,
+    ndim: int | tuple[int, int],
+    keep: int | None = None,
+    most_padding: int = 0,
 ) -> tuple[Tensorization, ...]:
-    """Return the tensorizations with `ndim` modes on either side, the most uniform first.
+    """Return the tensorizations with a number of modes, the most uniform first.
 
     Modes are ordered and above 1. They are ranked by the sum of the entropies of both sides; among
-    equals first come those whose products ``o_k * i_k`` are the most uniform, then lexicographically.
+    equals first come those with the least padding, then those whose products ``o_k * i_k`` are the most uniform
+    (where both sides have as
+    many modes), then lexicographically.
 
     Args:
         out_features: Rows of the weight matrix.
         in_features: Columns of the weight matrix.
-        ndim: Modes on either side, at least 1.
+        ndim: Modes on either side, or of the output and the input side; at least 1.
         keep: How many to return; None for all.
+        most_padding: Rows and columns of zeros that may be appended at the most: 30522 is 2 * 3 * 5087, but 30525 is
+        33 * 37 * 25.
 
     Raises:
         SpecError: An argument is not a positive integer.
 
     >>> [str(t) for t in enumerate_tensorizations(384, 1536, ndim=2, keep=3)]
     ['(16*24)x(48*32)', '(24*16)x(32*48)', '(16*24)x(32*48)']
+    >>> len(enumerate_tensorizations(384, 1536, ndim=(2, 1)))
+    14
+    >>> str(enumerate_tensorizations(13, 4, ndim=2, keep=1, most_padding=3)[0])
+    '(4*4)x(2*2)-3,0'
     """
+    sides = (ndim, ndim) if isinstance(ndim, int) else ndim
     numbers = {
         "out_features": out_features,
         "in_features": in_features,
-        "ndim": ndim,
+        "ndim": min(sides),
         "keep": 1 if keep is None else keep,
+        "most_padding": most_padding + 1,
     }
     problems = [
         describe(f"enumerate_tensorizations {name}", "not a count", got=number, expected="an integer of at least 1",
@@ -124,17 +163,42 @@ def enumerate_tensorizations(
     ]  # fmt: skip
     if problems:
         raise SpecError(problems)
-    candidates = _pairs(ordered_factorizations(out_features, ndim), ordered_factorizations(in_features, ndim))
+    outs, ins = (
+        [
+            (padding, modes)
+            for padding in range(most_padding + 1)
+            for modes in ordered_factorizations(size + padding, parts)
+        ]
+        for size, parts in zip((out_features, in_features), sides, strict=True)
+    )
+    candidates = _pairs(outs, ins)
     best = sorted(candidates) if keep is None else heapq.nsmallest(keep, candidates)
-    return tuple(Tensorization(out_modes=out, in_modes=in_) for _, _, out, in_ in best)
+    return tuple(
+        Tensorization(out_modes=out, in_modes=in_, padding=padding) for *_, out, in_, padding in best
+    )  # fmt: skip
 
 
-_Candidate = tuple[float, float, tuple[int, ...], tuple[int, ...]]
+def by_sides(
+    out_features: int, in_features: int, *, sides: tuple[tuple[int, int], ...], keep: int | None
+) -> tuple[Tensorization, ...]:
+    """Return the tensorizations with these numbers of output and input modes, each the most uniform first.
+
+    >>> [str(t) for t in by_sides(8, 6, sides=((2, 1), (2, 2)), keep=1)]
+    ['(2*4)x(6)', '(2*4)x(3*2)']
+    """
+    return tuple(
+        found for ndim in sides for found in enumerate_tensorizations(out_features, in_features, ndim=ndim, keep=keep)
+    )
 
 
-def _pairs(outs: tuple[tuple[int, ...], ...], ins: tuple[tuple[int, ...], ...]) -> Iterator[_Candidate]:
-    out_entropies = [(entropy(out), out) for out in outs]
-    in_entropies = [(entropy(in_), in_) for in_ in ins]
-    for (out_entropy, out), (in_entropy, in_) in itertools.product(out_entropies, in_entropies):
-        products = tuple(o * i for o, i in zip(out, in_, strict=True))
-        yield -(out_entropy + in_entropy), -entropy(products), out, in_
+_Padded = tuple[int, tuple[int, ...]]
+_Candidate = tuple[float, int, float, tuple[int, ...], tuple[int, ...], tuple[int, int]]
+
+
+def _pairs(outs: list[_Padded], ins: list[_Padded]) -> Iterator[_Candidate]:
+    out_entropies = [(entropy(out), padding, out) for padding, out in outs]
+    in_entropies = [(entropy(in_), padding, in_) for padding, in_ in ins]
+    for (out_entropy, above, out), (in_entropy, beside, in_) in itertools.product(out_entropies, in_entropies):
+        alike = len(out) == len(in_)
+        uniform = -entropy(tuple(o * i for o, i in zip(out, in_, strict=True))) if alike else 0.0
+        yield -(out_entropy + in_entropy), above + beside, uniform, out, in_, (above, beside)

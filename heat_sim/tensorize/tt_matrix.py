@@ -6,16 +6,18 @@ are the full tuple ``(1, r1, .., r_{d-1}, 1)``; the ends, of extent 1, are not s
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heat_sim.tensorize import tensor_train
-from heat_sim.tensorize.core_spec import CoreSpec
-from heat_sim.tensorize.tensorization import Tensorization, enumerate_tensorizations
+from heat_sim.tensorize.core_spec import CoreSpec, Term, mode_vars
+from heat_sim.tensorize.least_squares import fitted, near_plain
+from heat_sim.tensorize.metric import Metric
+from heat_sim.tensorize.tensorization import Tensorization, by_sides
+
+Array = NDArray[np.float64]
 
 name = "tt-matrix"
 
@@ -36,57 +38,73 @@ def max_ranks(tensorization: Tensorization) -> tuple[int, ...]:
     return tuple(min(math.prod(sizes[:k]), math.prod(sizes[k:])) for k in range(len(sizes) + 1))
 
 
-def core_specs(tensorization: Tensorization, ranks: tuple[int, ...]) -> tuple[CoreSpec, ...]:
+def terms(tensorization: Tensorization, ranks: tuple[int, ...]) -> tuple[Term, ...]:
     """Return ``G1[o1,i1,r1], G2[r1,o2,i2,r2], .., Gd[r_{d-1},od,id]``."""
     last = len(ranks) - 1
-    specs = []
+    cores = []
     for k, (out, in_) in enumerate(zip(tensorization.out_modes, tensorization.in_modes, strict=True), start=1):
         before = ((f"r{k - 1}", ranks[k - 1]),) if k > 1 else ()
         after = ((f"r{k}", ranks[k]),) if k < last else ()
-        specs.append(CoreSpec(name=f"G{k}", dims=(*before, (f"o{k}", out), (f"i{k}", in_), *after)))
-    return tuple(specs)
+        cores.append(CoreSpec(name=f"G{k}", dims=(*before, (f"o{k}", out), (f"i{k}", in_), *after)))
+    outs, ins = mode_vars("o", tensorization.out_modes), mode_vars("i", tensorization.in_modes)
+    return (Term(out_vars=outs, in_vars=ins, cores=tuple(cores)),)
 
 
 def project(
-    weight: NDArray[np.float64],
-    tensorization: Tensorization,
-    *,
-    ranks: tuple[int, ...],
-    second_moment: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.float64], ...]:
-    """Return the cores by TT-SVD, improved by least-squares sweeps if there is a second moment.
+    weight: Array, tensorization: Tensorization, *, ranks: tuple[int, ...], metric: Metric
+) -> tuple[Array, ...]:
+    """Return the cores by TT-SVD (Oseledets 2011, algorithm 1), then weighted least squares.
 
+    The squared error of the TT-SVD is at most the sum over the unfoldings of the squared singular values they drop.
     Ranks that a core cannot use, because ``r_k > r_{k-1} o_k i_k`` or the like further in, are filled with zeros.
+    tensorly's TT-matrix decomposition does the same; it neither cuts nor fills such ranks.
     """
+
+    def start(matrix: Array) -> list[Array]:
+        return _tt_svd(matrix, tensorization, ranks)
+
+    return fitted(weight, tensorization, terms(tensorization, ranks), metric, start=start)
+
+
+def leading(
+    weight: Array, tensorization: Tensorization, *, metric: Metric
+) -> Callable[[tuple[int, ...]], tuple[Array, ...]]:
+    """Return what cuts the cores of a TT-SVD of full ranks, taken where the metric is nearly plain."""
+    full = max_ranks(tensorization)
+    target, back = near_plain(weight, tensorization, terms(tensorization, full), metric)
+    cores = back(_tt_svd(target, tensorization, full))
+
+    def cut(ranks: tuple[int, ...]) -> tuple[Array, ...]:
+        (term,) = terms(tensorization, ranks)
+        return tuple(core[tuple(map(slice, spec.shape))] for core, spec in zip(cores, term.cores, strict=True))
+
+    return cut
+
+
+def _tt_svd(matrix: Array, tensorization: Tensorization, ranks: tuple[int, ...]) -> list[Array]:
     usable = _usable_ranks(tensorization, ranks)
-    train = tensor_train.tt_svd(weight, tensorization, ranks=usable)
-    if second_moment is not None:
-        train = tensor_train.improve(train, weight, tensorization=tensorization, second_moment=second_moment)
+    ndim = tensorization.ndim
+    interleaved = [axis for k in range(ndim) for axis in (k, ndim + k)]
+    rest = matrix.reshape(tensorization.modes).transpose(interleaved)
+    train = []
+    pairs = list(zip(tensorization.out_modes, tensorization.in_modes, strict=True))
+    for k, (out, in_) in enumerate(pairs[:-1]):
+        left, values, right = np.linalg.svd(rest.reshape(usable[k] * out * in_, -1), full_matrices=False)
+        kept = usable[k + 1]
+        train.append(left[:, :kept].reshape(usable[k], out, in_, kept))
+        rest = values[:kept, None] * right[:kept]  # (r_k, everything to the right)
+    train.append(rest.reshape(usable[-2], *pairs[-1], 1))
+    (term,) = terms(tensorization, ranks)
     padded = [
         np.pad(core, [(0, ranks[k] - core.shape[0]), (0, 0), (0, 0), (0, ranks[k + 1] - core.shape[3])])
-        for k, core in enumerate(tensor_train.balance(train))
+        for k, core in enumerate(train)
     ]
-    specs = core_specs(tensorization, ranks)
-    return tuple(core.reshape(spec.shape) for core, spec in zip(padded, specs, strict=True))
-
-
-def reconstruct(cores: Sequence[NDArray[np.float64]], tensorization: Tensorization) -> NDArray[np.float64]:
-    """Return the matrix of the train, (out_features, in_features)."""
-    return tensor_train.matrix_of(_with_ends(cores), tensorization)
+    return [core.reshape(spec.shape) for core, spec in zip(padded, term.cores, strict=True)]
 
 
 def tensorizations(out_features: int, in_features: int, *, keep: int | None = None) -> tuple[Tensorization, ...]:
     """Return the tensorizations with 2, then those with 3 modes a side, each the most uniform first."""
-    return tuple(
-        itertools.chain.from_iterable(
-            enumerate_tensorizations(out_features, in_features, ndim=ndim, keep=keep) for ndim in SEARCHED_NDIMS
-        )
-    )
-
-
-def _with_ends(cores: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    """Return the cores with their ends of extent 1: every one (r_{k-1}, o_k, i_k, r_k)."""
-    return [cores[0][None], *cores[1:-1], cores[-1][..., None]]
+    return by_sides(out_features, in_features, sides=tuple((ndim, ndim) for ndim in SEARCHED_NDIMS), keep=keep)
 
 
 def _usable_ranks(tensorization: Tensorization, ranks: tuple[int, ...]) -> tuple[int, ...]:

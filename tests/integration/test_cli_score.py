@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +49,72 @@ def test_without_a_vector_unit_it_says_what_is_left_out(run, model) -> None:
     assert "softmax and gelu left out" in out
 
 
+@pytest.mark.parametrize(
+    ("config", "tokens", "functions"),
+    [
+        (
+            {"model_type": "llama", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "intermediate_size": 64, "vocab_size": 10},
+            128, {"softmax", "silu", "mul"},
+        ),
+        (
+            {"model_type": "vit", "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+             "intermediate_size": 64, "image_size": 8, "patch_size": 4},
+            5, {"softmax", "gelu"},
+        ),
+    ],
+)  # fmt: skip
+def test_decoders_and_image_models_are_costed_with_their_functions(run, tmp_path, config, tokens, functions) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    code, out, err = run(
+        "score", "--arch", "edge_16x16", "--model", tmp_path, "--vector-unit", "1.0,16", "--no-fuse", "--json", "-"
+    )
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["tokens"] == tokens
+    rows = [row["what"] for row in found["breakdown"] if row["ops"] == 0 and "(" in row["what"]]
+    assert {row.split("(")[0].split("= ")[-1] for row in rows} == functions
+
+
+def test_a_known_size_is_taken_by_its_name(run) -> None:
+    code, out, err = run("score", "--arch", "edge_16x16", "--model", "minilm-l6", "--tokens", 4, "--no-fuse")
+    assert code == 0, err
+    assert "minilm-l6, 4 tokens on edge_16x16" in out
+
+
+@pytest.mark.parametrize("model", ["bert-base-uncased", "google/vit-base-patch16-224"])
+def test_a_model_on_the_hub_without_a_network_is_one_message(model, tmp_path) -> None:
+    pytest.importorskip("transformers")
+    command = "import sys; from heat_sim.cli import main; sys.argv = ['heat-sim', *sys.argv[1:]]; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "score", "--arch", "edge_16x16", "--model", model],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stdout == ""
+    message = " ".join(done.stderr.split())
+    assert f"model {model}: not found (got no such path; the hub: " in message
+    assert "expected a folder with config.json" in message
+    assert message.count("expected") == 1
+    assert "Traceback" not in message
+
+
+def test_a_model_on_the_hub_is_read_as_transformers_gives_it(run, monkeypatch) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.AutoConfig.for_model(**CONFIG)
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", lambda name: {"someone/tiny": config}[name])
+    code, out, err = run("score", "--arch", "edge_16x16", "--model", "someone/tiny", "--tokens", 8, "--no-fuse")
+    assert code == 0, err
+    assert "tiny, 8 tokens on edge_16x16" in out
+
+
+def test_a_model_on_the_hub_without_transformers_is_one_message(run, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, _, err = run("score", "--arch", "edge_16x16", "--model", "bert-base-uncased")
+    assert code == 2
+    assert "no such path, and transformers is not installed" in " ".join(err.split())
+
+
 def test_a_design_is_costed_and_another_model_is_refused(run, model, tmp_path) -> None:
     network = load_network(model, tokens=8)
     layers = []
@@ -54,7 +123,7 @@ def test_a_design_is_costed_and_another_model_is_refused(run, model, tmp_path) -
             format="low-rank", ranks=(4,),
             tensorization=Tensorization(out_modes=(matrix.out_features,), in_modes=(matrix.in_features,)),
         )  # fmt: skip
-        layers.append((matrix.name, LayerDesign(factorization=factorization, tree=(("X", "G2"), "G1"))))
+        layers.append((matrix.name, LayerDesign(factorization=factorization, trees=((("X", "G2"), "G1"),))))
     design = tmp_path / "d.yaml"
     design.write_text(
         dump_design(Design(id="d", model="tiny", tokens=8, architecture="edge_16x16", layers=tuple(layers))),
@@ -76,7 +145,8 @@ def test_a_design_is_costed_and_another_model_is_refused(run, model, tmp_path) -
     [
         (("--vector-unit", "1.0"), "--vector-unit: not two numbers (got 1.0"),
         (("--vector-unit", "1.0,0"), "--vector-unit: not two numbers"),
-        (("--model", "no-such-folder"), "no-such-folder"),
+        (("--model", "no/such/folder"), "no/such/folder: not a readable config.json"),
+        (("--model", "no-such.json"), "no-such.json: not a readable config.json"),
         (("--design", "nothing.yaml"), "nothing.yaml"),
     ],
 )

@@ -53,7 +53,12 @@ def design_of(weights: Mapping[str, NDArray[np.float32]], *, rank: int, format_n
             modes = Tensorization(out_modes=(out_features,), in_modes=(in_features,))
             ranks = (min(rank, out_features, in_features),)
         factorization = Factorization(format=format_name, tensorization=modes, ranks=ranks)
-        layers.append((name, LayerDesign(factorization=factorization, tree=mac_optimal_tree(factorization.einsum(16)))))
+        layers.append(
+            (
+                name,
+                LayerDesign(factorization=factorization, trees=tuple(map(mac_optimal_tree, factorization.einsums(16)))),
+            )
+        )
     return Design(id="d00", model="tiny", tokens=16, architecture="simba_l", layers=tuple(layers))
 
 
@@ -226,6 +231,37 @@ def test_a_saved_student_is_read_back(
         save_student(distilled.student, small, tmp_path / "d00")
 
 
+def test_a_joint_student_is_distilled_saved_and_read_back(
+    teacher: Teacher,
+    small: Design,
+    calibration: Calibration,
+    task: TextTask,
+    tmp_path: Path,
+    test_rows: tuple[Batch, ...],
+) -> None:
+    query, key, value = (f"encoder.layer.1.attention.self.{role}" for role in ("query", "key", "value"))
+    ups = tuple(f"encoder.layer.{layer}.intermediate.dense" for layer in (0, 1))
+    entries = dict(small.layers)
+    for entry, members, rows in (("qkv", (query, key, value), 3 * 32), ("ups", ups, 2 * 64)):
+        stacked = Tensorization(out_modes=(rows,), in_modes=(32,))
+        factorization = Factorization(format="low-rank", tensorization=stacked, ranks=(2,))
+        entries[entry] = replace(entries[members[0]], factorization=factorization, members=members)
+        for name in members:
+            del entries[name]
+    joint = replace(small, layers=tuple(entries.items()))
+    projected = project_design(teacher.model, joint, second_moments=calibration.second_moments)
+    short = replace(DISTILL, layerwise_epochs=1, logit_epochs=0)
+    trained = distill(teacher, projected, task, settings=short)
+    assert sum(trained.layerwise_losses[-8:]) < sum(trained.layerwise_losses[:8])
+    save_student(trained.student, joint, tmp_path / "d00")
+    student, design = load_student(tmp_path / "d00")
+    assert design == joint
+    assert torch.equal(logits_of(student, test_rows), logits_of(trained.student, test_rows))
+    # Three, and two, matrices of 32 columns share the second core of rank 2: two, and one, times 2 * 32 words less.
+    apart = project_design(teacher.model, small).num_parameters()
+    assert apart - student.num_parameters() == 3 * 2 * 32
+
+
 def test_a_broken_student_is_one_clear_message(
     distilled: DistillResult, small: Design, calibration: Calibration, tmp_path: Path
 ) -> None:
@@ -243,7 +279,7 @@ def test_dense_matrices_are_kept(teacher: Teacher, calibration: Calibration, tes
             name,
             LayerDesign(
                 factorization=Factorization(format="dense", tensorization=layer.factorization.tensorization),
-                tree=("X", "W"),
+                trees=(("X", "W"),),
             ),
         )
         for name, layer in design_of(calibration.weights, rank=1).layers

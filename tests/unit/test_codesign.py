@@ -13,6 +13,7 @@ from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.codesign.chosen import chosen_designs, front_rows
 from heat_sim.codesign.estimate import ActivationError
 from heat_sim.codesign.evaluator import Evaluator
+from heat_sim.codesign.matrix_errors import MatrixErrors
 from heat_sim.codesign.pareto import non_dominated
 from heat_sim.codesign.search import SearchSettings, search_designs, spread
 from heat_sim.codesign.space import RANK_STEPS, dense_genome, design_space
@@ -58,7 +59,9 @@ def evaluator() -> Evaluator:
     weights, moments = weights_and_moments()
     machine = Machine(architecture=ARCHITECTURE, fuse=False)
     return Evaluator(
-        network=NETWORK, machine=machine, estimate=ActivationError(weights=weights, second_moments=moments)
+        network=NETWORK,
+        machine=machine,
+        estimate=ActivationError(errors=MatrixErrors(weights=weights, second_moments=moments)),
     )
 
 
@@ -80,8 +83,8 @@ def test_more_rank_is_never_fewer_parameters():
 
 
 def test_unknown_format_is_refused():
-    with pytest.raises(SpecError, match=r"formats.*got tucker, expected some of dense"):
-        design_space(NETWORK, formats=("dense", "tucker"))
+    with pytest.raises(SpecError, match=r"formats.*got hodlr, expected some of dense"):
+        design_space(NETWORK, formats=("dense", "hodlr"))
 
 
 def test_estimate_is_the_rms_error_of_the_projections_themselves(evaluator):
@@ -92,19 +95,21 @@ def test_estimate_is_the_rms_error_of_the_projections_themselves(evaluator):
         design = evaluator.per_matrix(SPACE.decode(genome))
         errors = []
         for matrix, factorization in design.items():
-            # Low-rank is projected with the second moment; a TT of two cores is cut like a plain TT-SVD.
-            moment = moments[matrix] if name == "low-rank" else None
-            cores = project(weights[matrix], factorization, second_moment=moment)
+            cores = project(weights[matrix], factorization, second_moment=moments[matrix])
             approximation = reconstruct(cores, factorization)
             errors.append(relative_error(weights[matrix], approximation, second_moment=moments[matrix]))
-        assert evaluator.estimate(design) == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-4)
+        reached, estimated = np.sqrt(np.mean(np.square(errors))), evaluator.estimate(design)
+        if name == "low-rank":
+            assert estimated == pytest.approx(reached, rel=1e-4)
+        else:  # leading parts of one decomposition: an upper bound, and not a loose one
+            assert reached * (1 - 1e-4) <= estimated <= 1.5 * reached
 
 
 def test_estimate_needs_the_moments_of_every_matrix():
     weights, moments = weights_and_moments()
     moments.pop("encoder.layer.1.output.dense")
     with pytest.raises(SpecError, match=r"no second moment.*encoder\.layer\.1\.output\.dense"):
-        ActivationError(weights=weights, second_moments=moments)
+        MatrixErrors(weights=weights, second_moments=moments)
 
 
 def test_cost_of_a_design_is_the_sum_of_its_parts(evaluator):
@@ -129,7 +134,7 @@ def test_no_contraction_order_beats_the_chosen_one(evaluator):
 
     option = next(i for i, (name, _) in enumerate(SPACE.classes[0].options) if name == "tt-matrix")
     factorization = SPACE.decode(dense_genome(SPACE) | {"option0": option, "rank0_0": 5})[0]
-    einsum = factorization.einsum(NETWORK.tokens)
+    (einsum,) = factorization.einsums(NETWORK.tokens)
     chosen = evaluator.machine.map_layer(einsum, activations="X", objective=OBJECTIVES["hull"]).options
     for tree in contraction_trees(einsum):
         live, energy_pj, cycles = "X", 0.0, 0

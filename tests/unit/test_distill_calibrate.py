@@ -1,9 +1,10 @@
-"""Calibration: which matrices are read, and that their second moments are the plain sums over real tokens."""
+"""Calibration: which matrices are read, and that their moments are the plain sums over real tokens."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +14,17 @@ torch = pytest.importorskip("torch")
 from heat_sim.distill.batches import Batch, encode, sorted_batches  # noqa: E402
 from heat_sim.distill.calibrate import (  # noqa: E402
     calibration_path,
+    encoder_linears,
+    gradient_moments,
     prepare_calibration,
     second_moments,
     weight_matrices,
 )
-from heat_sim.distill.calibration import Calibration, load_calibration  # noqa: E402
+from heat_sim.distill.calibration import Calibration, load_calibration, save_calibration  # noqa: E402
 from heat_sim.distill.pretrained import load_classifier, load_tokenizer  # noqa: E402
 from heat_sim.distill.teacher import Teacher  # noqa: E402
 from heat_sim.errors import SpecError  # noqa: E402
+from heat_sim.tensorize.metric import Metric  # noqa: E402
 from tests.tiny_encoder import tiny_pretrained, tiny_task  # noqa: E402
 
 PER_LAYER = (
@@ -92,6 +96,102 @@ def test_second_moments_are_symmetric_positive_and_the_same_again(teacher: Teach
     assert first["encoder.layer.0.attention.self.query"] is not first["encoder.layer.1.attention.self.query"]
 
 
+def loss_and_outputs(model: Any, ids: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+    """Return the loss of one sequence without padding and the outputs of its Linears, by name."""
+    outputs: dict[str, Any] = {}
+    handles = [
+        linear.register_forward_hook(lambda _module, _inputs, output, name=name: outputs.update({name: output}))
+        for name, linear in encoder_linears(model).items()
+    ]
+    logits = model(input_ids=ids[None], attention_mask=torch.ones_like(ids)[None]).logits
+    for handle in handles:
+        handle.remove()
+    return torch.nn.functional.cross_entropy(logits, label[None]), outputs
+
+
+def test_gradient_moments_are_the_mean_over_tokens_one_sequence_and_token_at_a_time(
+    teacher: Teacher, batches: tuple[Batch, ...]
+) -> None:
+    sums = {name: np.zeros((linear.out_features,) * 2) for name, linear in encoder_linears(teacher.model).items()}
+    tokens = 0
+    for batch in batches:
+        for ids, mask, label in zip(batch.input_ids, batch.attention_mask, batch.labels, strict=True):
+            loss, outputs = loss_and_outputs(teacher.model, ids[mask == 1], label)
+            gradients = torch.autograd.grad(loss, list(outputs.values()))
+            tokens += int(mask.sum())
+            for name, gradient in zip(outputs, gradients, strict=True):
+                for g in gradient[0].double().numpy():
+                    sums[name] += np.outer(g, g)
+    assert any((batch.attention_mask == 0).any() for batch in batches)  # else nothing is tried about padding
+    moments = gradient_moments(teacher.model, batches)
+    assert list(moments) == list(sums)
+    for name, total in sums.items():
+        expected = total / tokens
+        assert moments[name].dtype == np.float64
+        np.testing.assert_allclose(moments[name], expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
+
+
+def test_gradient_moments_know_no_batches_and_no_padding(teacher: Teacher, batches: tuple[Batch, ...]) -> None:
+    alone, together = batches[:1], batches[0]
+    wider = Batch(
+        input_ids=torch.nn.functional.pad(together.input_ids, (0, 5), value=5),
+        attention_mask=torch.nn.functional.pad(together.attention_mask, (0, 5)),
+        labels=together.labels,
+    )
+    rows = tuple(
+        Batch(input_ids=ids[None], attention_mask=mask[None], labels=label[None])
+        for ids, mask, label in zip(together.input_ids, together.attention_mask, together.labels, strict=True)
+    )
+    expected = gradient_moments(teacher.model, alone)
+    for others in ((wider,), rows):
+        for name, moment in gradient_moments(teacher.model, others).items():
+            np.testing.assert_allclose(moment, expected[name], rtol=1e-3, atol=1e-5 * np.abs(expected[name]).max())
+
+
+def test_both_moments_of_a_single_token_are_the_square_of_the_losss_slope(
+    teacher: Teacher, batches: tuple[Batch, ...]
+) -> None:
+    # The gradient of a weight is g x^T then, so ||D^(1/2) M C^(1/2)||^2 = (g^T M x)^2 = <gradient, M>^2, whatever M.
+    ids, label = batches[0].input_ids[0, :1], batches[0].labels[0]
+    single = (Batch(input_ids=ids[None], attention_mask=torch.ones_like(ids)[None], labels=label[None]),)
+    second, outer = second_moments(teacher.model, single), gradient_moments(teacher.model, single)
+    loss, _ = loss_and_outputs(teacher.model, ids, label)
+    # Attention to one token is 1 whatever query and key are: their gradient is nothing.
+    linears = {name: each for name, each in encoder_linears(teacher.model).items() if "query" not in name}
+    linears = {name: each for name, each in linears.items() if "key" not in name}
+    slopes = torch.autograd.grad(loss, [linear.weight for linear in linears.values()])
+    rng = np.random.default_rng(0)
+    for name, slope in zip(linears, slopes, strict=True):
+        step = rng.standard_normal(slope.shape)
+        expected = float(np.vdot(slope.double().numpy(), step)) ** 2
+        assert expected > 0.0
+        assert Metric(inputs=second[name], outputs=outer[name]).square(step) == pytest.approx(expected, rel=1e-3)
+
+
+def test_gradient_moments_are_the_same_again_and_leave_no_trace(teacher: Teacher, batches: tuple[Batch, ...]) -> None:
+    model, frozen = teacher.model, teacher.model.bert.pooler.dense.weight
+    hooks = [len(module._forward_hooks) for module in model.modules()]  # transformers has some of its own
+    frozen.requires_grad_(False)
+    model.train()
+    first, again = (gradient_moments(model, batches[:1]) for _ in range(2))
+    assert model.training
+    model.eval()
+    assert all(np.array_equal(moment, again[name]) for name, moment in first.items())
+    assert [len(module._forward_hooks) for module in model.modules()] == hooks
+    assert all(parameter.requires_grad == (parameter is not frozen) for parameter in model.parameters())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    frozen.requires_grad_(True)
+
+
+def test_a_matrix_that_the_loss_does_not_see_is_refused(teacher: Teacher, batches: tuple[Batch, ...]) -> None:
+    skip = teacher.model.bert.encoder.layer[1].register_forward_hook(lambda _module, inputs, _output: inputs[0])
+    try:
+        with pytest.raises(SpecError, match=r"does not depend on these matrices \(got encoder\.layer\.1\.attention"):
+            gradient_moments(teacher.model, batches[:1])
+    finally:
+        skip.remove()
+
+
 def test_calibrating_leaves_no_trace_in_the_model(teacher: Teacher, batches: tuple[Batch, ...]) -> None:
     teacher.model.train()
     second_moments(teacher.model, batches[:1])
@@ -100,18 +200,23 @@ def test_calibrating_leaves_no_trace_in_the_model(teacher: Teacher, batches: tup
     assert not any(module._forward_pre_hooks for module in teacher.model.modules())
 
 
-def test_a_calibration_is_made_once_and_read_back(
-    teacher: Teacher, batches: tuple[Batch, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_calibration_is_made_once_and_read_back(teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
     task = tiny_task(100)
     made = prepare_calibration(teacher, task, sentences=20)
     path = calibration_path(teacher.folder, sentences=20)
+    assert path.name == "calibration-20-v2.npz"
     assert [each.name for each in teacher.folder.glob("*.npz")] == [path.name]
     monkeypatch.setattr(teacher.model, "forward", None)  # a second run must not need it
     again = prepare_calibration(teacher, task, sentences=20)
     assert again.tokens == made.tokens > 20
     assert all(np.array_equal(again.weights[name], weight) for name, weight in made.weights.items())
     assert all(np.array_equal(again.second_moments[name], moment) for name, moment in made.second_moments.items())
+    assert again.gradient_moments.keys() == made.weights.keys()
+    assert all(np.array_equal(again.gradient_moments[name], moment) for name, moment in made.gradient_moments.items())
+    batches = sorted_batches(encode(teacher.tokenizer, task, split="train", max_length=24, max_rows=20), batch_size=32)
+    monkeypatch.undo()
+    for name, moment in gradient_moments(teacher.model, batches).items():
+        assert np.array_equal(again.gradient_moments[name], moment)
     shared = again.second_moments
     assert shared["encoder.layer.0.attention.self.query"] is shared["encoder.layer.0.attention.self.key"]
 
@@ -135,3 +240,22 @@ def test_weights_without_a_fitting_second_moment_are_refused() -> None:
         replace(good, second_moments={"a": np.eye(2)})
     with pytest.raises(SpecError, match="got none"):
         replace(good, second_moments={})
+
+
+def test_all_gradient_moments_fit_or_there_are_none(tmp_path: Path) -> None:
+    weights = {name: np.ones((2, 3), np.float32) for name in "ab"}
+    good = Calibration(
+        weights=weights,
+        second_moments=dict.fromkeys("ab", np.eye(3)),
+        tokens=1,
+        gradient_moments=dict.fromkeys("ab", np.eye(2)),
+    )
+    with pytest.raises(
+        SpecError, match=r"matrix a: no gradient moment that fits \(got shape \(3, 3\), expected shape \(2"
+    ):
+        replace(good, gradient_moments={"a": np.eye(3), "b": np.eye(2)})
+    with pytest.raises(SpecError, match=r"matrix b: no gradient moment that fits \(got none"):
+        replace(good, gradient_moments={"a": np.eye(2)})
+    without = replace(good, gradient_moments={})
+    save_calibration(without, tmp_path / "calibration.npz")
+    assert load_calibration(tmp_path / "calibration.npz").gradient_moments == {}

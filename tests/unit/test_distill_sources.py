@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from heat_sim.cache_folder import cache_folder, content_key, published
 from heat_sim.distill import sources
-from heat_sim.distill.cache import cache_folder, content_key, published
 from heat_sim.distill.sources import Member, Source, fetch, unpack
 from heat_sim.errors import HeatError
 

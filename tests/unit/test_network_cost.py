@@ -8,9 +8,11 @@ import pytest
 
 from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.codesign.network_cost import NetworkCost, NetworkCoster, attention, feed_forward
+from heat_sim.einsum import Cascade
 from heat_sim.errors import SpecError
 from heat_sim.mapper.cache import MappingCache
-from heat_sim.mapper.layer import Machine
+from heat_sim.mapper.layer import LayerOption, Machine
+from heat_sim.mapper.objective import OBJECTIVES
 from heat_sim.networks import SIZES, network_from_config
 from heat_sim.report.breakdown import breakdown
 from heat_sim.tensorize.factorization import Factorization
@@ -144,11 +146,184 @@ def test_a_matrix_without_a_factorization_is_refused():
         NetworkCoster(machine=Machine(architecture=MACHINE)).cost(NETWORK, some)
 
 
-def test_known_sizes_have_the_published_parameters():
-    """Devlin et al. (2019): 12 x (4 x 768^2 + 2 x 768 x 3072) and 24 x 12 x 1024^2 in matrices; DistilBERT half."""
+def test_known_sizes_have_the_published_matrices():
+    """Per layer 12 x 768^2 in the base models (Devlin et al., 2019); DistilBERT has half of the layers."""
     matrices = {
         name: network_from_config(config, tokens=1, name=name).matrix_parameters for name, config in SIZES.items()
     }
+    base = 12 * 12 * 768**2
     assert matrices == {
-        "bert-base": 84_934_656, "bert-large": 301_989_888, "distilbert-base": 42_467_328,
-    }  # fmt: skip
+        "bert-base": base,
+        "bert-large": 24 * 12 * 1024**2,
+        "minilm-l6": 6 * 12 * 384**2,
+        "distilbert-base": base // 2,
+        "roberta-base": base,
+        "vit-base": base,
+        "gpt2": base,
+        # 32 + 32 query and output heads, 8 + 8 key and value heads of 64 features; gate, up, down
+        "llama-3.2-1b": 16 * (2048 * 64 * (2 * 32 + 2 * 8) + 3 * 2048 * 8192),
+    }
+
+
+GATED = network_from_config(
+    {
+        "model_type": "llama", "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "intermediate_size": 32, "vocab_size": 10,
+    },
+    tokens=8, name="gated",
+)  # fmt: skip
+MODES = {4: (2, 2), 8: (4, 2), 32: (4, 8)}
+
+
+def gated_factorized(forms: dict[str, str]) -> dict[str, Factorization]:
+    """Return a factorization of every matrix of `GATED`: dense, but for roles in `forms`."""
+    found = {}
+    for matrix in GATED.matrices:
+        form = forms.get(matrix.role, "dense")
+        out, into = matrix.out_features, matrix.in_features
+        found[matrix.name] = Factorization(
+            format=form, ranks={"dense": (), "low-rank": (2,), "tt-matrix": (1, 2, 1)}[form],
+            tensorization=Tensorization(out_modes=MODES[out], in_modes=MODES[into])
+            if form == "tt-matrix" else Tensorization(out_modes=(out,), in_modes=(into,)),
+        )  # fmt: skip
+    return found
+
+
+def gated_block(coster: NetworkCoster, forms: dict[str, str]) -> tuple[dict[str, LayerOption], Cascade, frozenset[str]]:
+    kinds = gated_factorized(forms)
+    options = {
+        role: min(coster.layer(kinds[f"layers.0.mlp.{role}_proj"], GATED.tokens), key=lambda option: option.energy_pj)
+        for role in ("gate", "up", "down")
+    }
+    return options, *feed_forward(options["up"], options["down"], gate=options["gate"], function=GATED.function)
+
+
+def test_a_gated_block_is_the_statements_of_its_definition():
+    cascade, weights = gated_block(NetworkCoster(machine=Machine(architecture=MACHINE, vector_unit=UNIT)), {})[1:]
+    assert str(cascade).splitlines() == [
+        "H[s,o1] = X[s,i1] * W[o1,i1]",
+        "A[s,o1] = silu(H[s,o1])",
+        "U[s,o1] = X[s,i1] * W_u[o1,i1]",
+        "B[s,o1] = mul(A[s,o1], U[s,o1])",
+        "Y_[s,o1_] = B[s,o1] * W_[o1_,o1]",
+    ]
+    assert weights == {"W", "W_u", "W_"}
+
+
+@pytest.mark.parametrize(
+    ("forms", "read_anew"),
+    [
+        ({}, set()),
+        ({"gate": "low-rank", "up": "low-rank", "down": "low-rank"}, set()),
+        ({"gate": "tt-matrix", "up": "tt-matrix", "down": "tt-matrix"}, set()),
+        ({"up": "low-rank"}, set()),
+        ({"up": "tt-matrix"}, {"X'", "U'"}),  # reads and writes 4 x 2 and 4 x 8 features, gate and down 8 and 32
+        ({"gate": "tt-matrix"}, {"X'", "U'", "B'"}),
+        ({"down": "tt-matrix"}, {"B'"}),
+    ],
+)
+def test_a_gated_block_is_three_matrices_and_two_functions(forms, read_anew):
+    coster = NetworkCoster(machine=Machine(architecture=MACHINE, vector_unit=UNIT))
+    options, cascade, weights = gated_block(coster, forms)
+    functions = [step for step in cascade.einsums if isinstance(step, VectorOp)]
+    assert [step.function for step in functions] == ["silu", "mul"]
+    assert all(step.ops == 8 * 32 for step in functions)  # tokens, features
+    ops = sum(step.ops for step in cascade.einsums if not isinstance(step, VectorOp))
+    assert ops == sum(option.order.cascade.ops for option in options.values())
+    read = {tensor.name for step in cascade.einsums for tensor in step.inputs}
+    written = {step.output.name for step in cascade.einsums}
+    assert read - written - weights == {"X", *read_anew}
+    assert written - read == {"Y_", *(name.removesuffix("'") for name in read_anew if name != "X'")}
+    # Every rank variable is one thing.
+    extents: dict[str, int] = {}
+    for step in cascade.einsums:
+        for var, extent in step.extents:
+            assert extents.setdefault(var, extent) == extent
+
+
+@pytest.mark.parametrize("forms", [{}, {"gate": "low-rank", "up": "low-rank"}, {"up": "tt-matrix"}])
+@pytest.mark.parametrize("unit", [None, UNIT])
+def test_a_gated_network_costs_the_sum_of_its_parts(forms, unit):
+    kinds = gated_factorized(forms)
+    costs = [
+        NetworkCoster(machine=Machine(architecture=MACHINE, vector_unit=unit, fuse=fuse)).cost(GATED, kinds)
+        for fuse in (True, False)
+    ]
+    assert all(cost.optimal for cost in costs)
+    assert costs[0].edp_pj_cycles <= costs[1].edp_pj_cycles
+    for cost in costs:
+        rows = breakdown(cost.parts, MACHINE)
+        assert sum(row.total_pj for row in rows) == pytest.approx(cost.energy_pj)
+        assert sum(row.cycles for row in rows) == cost.cycles
+        functions = {row.what.split("(")[0].split("= ")[-1] for row in rows if row.ops == 0 and "(" in row.what}
+        assert functions == ({"softmax", "silu", "mul"} if unit else set())
+    if not forms:
+        attention_ops = 2 * 4 * 8 * 8 * 2 * GATED.layers  # two einsums, query heads, queries, keys, features
+        assert all(
+            sum(row.ops for row in breakdown(cost.parts, MACHINE)) == 8 * GATED.matrix_parameters + attention_ops
+            for cost in costs
+        )
+
+
+def test_a_gate_costs_what_it_adds_when_nothing_is_fused():
+    """Without fusion every step costs what it costs alone: a gated block is a plain one, a matrix and a product."""
+    coster = NetworkCoster(machine=Machine(architecture=MACHINE, vector_unit=UNIT, fuse=False))
+    options, cascade, weights = gated_block(coster, {})
+    plain, plain_weights = feed_forward(options["gate"], options["down"], function="silu")
+    product = Cascade(name="mul", einsums=(cascade.einsums[3],))
+    energy_pj = [
+        coster.machine.map_cascade(each, objective=OBJECTIVES["energy"], weights=names).best.energy_pj
+        for each, names in ((cascade, weights), (plain, plain_weights), (product, frozenset()))
+    ]
+    up = min(option.energy_pj for option in coster.layer(gated_factorized({})["layers.0.mlp.up_proj"], GATED.tokens))
+    assert energy_pj[0] == pytest.approx(energy_pj[1] + energy_pj[2] + up)
+
+
+def test_the_function_of_a_network_is_the_one_that_counts():
+    cheap, dear = (
+        NetworkCoster(machine=Machine(architecture=MACHINE, vector_unit=UNIT)).cost(
+            network_from_config(CONFIG | {"hidden_act": function}, tokens=8, name="tiny"), factorized("dense")
+        )
+        for function in ("relu", "gelu")
+    )
+    assert cheap.energy_pj < dear.energy_pj
+    assert any("relu" in row.what for row in breakdown(cheap.parts, MACHINE))
+
+
+def test_a_function_has_its_own_place_in_the_cache(tmp_path):
+    with MappingCache(tmp_path / "cache.sqlite3") as cache:
+        found = [
+            NetworkCoster(machine=Machine(architecture=MACHINE, vector_unit=UNIT), cache=cache).cost(
+                network_from_config(CONFIG | {"hidden_act": function}, tokens=8, name="tiny"), factorized("dense")
+            )
+            for function in ("gelu", "relu", "gelu")
+        ]
+    assert found[0].energy_pj == found[2].energy_pj > found[1].energy_pj
+
+
+def test_attention_in_groups_has_a_softmax_over_the_keys():
+    cascade = attention(GATED)
+    assert str(cascade).splitlines() == [
+        "S[g,h,q,t] = Q[g,h,q,d] * K[g,d,t]",
+        "P[g,h,q,t] = softmax(S[g,h,q,t]) over t",
+        "O[g,h,q,d] = P[g,h,q,t] * V[g,t,d]",
+    ]
+    assert cascade.einsums[1].ops == 2 * 2 * 8 * 8  # key heads, query heads of each, queries, keys
+
+
+def test_one_matrix_for_query_key_and_value_is_one_part():
+    network = network_from_config(
+        {"model_type": "gpt2", "n_embd": 8, "n_layer": 2, "n_head": 2, "vocab_size": 10, "n_positions": 16},
+        tokens=8, name="tiny",
+    )  # fmt: skip
+    dense = {
+        matrix.name: Factorization(
+            format="dense",
+            tensorization=Tensorization(out_modes=(matrix.out_features,), in_modes=(matrix.in_features,)),
+        )
+        for matrix in network.matrices
+    }
+    cost = NetworkCoster(machine=Machine(architecture=MACHINE, vector_unit=UNIT)).cost(network, dense)
+    assert [(name, times) for name, times, _ in cost.parts] == [
+        ("dense 24x8", 2), ("dense 8x8", 2), ("FFN dense 32x8, dense 8x32", 2), ("attention", 2)
+    ]  # fmt: skip

@@ -38,10 +38,10 @@ EINSUMS = {
     "to a scalar": parse_einsum("Y[] = A[a,b] * B[b,c] * C[c,a]", extents={"a": 2, "b": 3, "c": 4}),
     "train of two": Factorization(
         format="tt-matrix", tensorization=Tensorization(out_modes=(2, 3), in_modes=(3, 2)), ranks=(1, 4, 1)
-    ).einsum(5),
+    ).einsums(5)[0],
     "train of three": Factorization(
         format="tt-matrix", tensorization=Tensorization(out_modes=(2, 3, 2), in_modes=(3, 2, 2)), ranks=(1, 4, 3, 1)
-    ).einsum(2),
+    ).einsums(2)[0],
     "CP": parse_einsum(
         "Y[s,o,p] = X[s,i] * A[o,r] * B[p,r] * C[i,r]", extents={"s": 3, "o": 2, "p": 3, "i": 4, "r": 5}
     ),
@@ -120,7 +120,7 @@ def test_a_step_keeps_exactly_what_is_still_needed(einsum: Einsum) -> None:
 def test_the_worked_example_of_a_train_of_two() -> None:
     layer = Factorization(
         format="tt-matrix", tensorization=Tensorization(out_modes=(16, 24), in_modes=(48, 32)), ranks=(1, 8, 1)
-    ).einsum(128)
+    ).einsums(128)[0]
     weights = frozenset({"G1", "G2"})
     chained = contract(layer, parse_tree("((X G2) G1)"), ahead_of_time=weights)
     assert str(chained.online) == "\n".join(

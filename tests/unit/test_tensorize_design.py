@@ -20,15 +20,16 @@ from heat_sim.tensorize import (
 
 SQUARE = Tensorization(out_modes=(384,), in_modes=(384,))
 LOW_RANK = LayerDesign(
-    factorization=Factorization(format="low-rank", tensorization=SQUARE, ranks=(64,)), tree=parse_tree("((X G2) G1)")
+    factorization=Factorization(format="low-rank", tensorization=SQUARE, ranks=(64,)),
+    trees=(parse_tree("((X G2) G1)"),),
 )
 TRAIN = LayerDesign(
     factorization=Factorization(
         format="tt-matrix", tensorization=Tensorization(out_modes=(32, 48), in_modes=(16, 24)), ranks=(1, 96, 1)
     ),
-    tree=parse_tree("(X (G1 G2))"),
+    trees=(parse_tree("(X (G1 G2))"),),
 )
-DENSE = LayerDesign(factorization=Factorization(format="dense", tensorization=SQUARE), tree=("X", "W"))
+DENSE = LayerDesign(factorization=Factorization(format="dense", tensorization=SQUARE), trees=(("X", "W"),))
 DESIGN = Design(
     id="d03",
     model="minilm-l6",
@@ -133,7 +134,7 @@ def test_all_problems_at_once() -> None:
 
 def test_a_tree_of_another_einsum_is_no_layer() -> None:
     with pytest.raises(SpecError, match=r"not a tree of einsum layer .got operands X, W, expected each of X, G1, G2"):
-        LayerDesign(factorization=LOW_RANK.factorization, tree=("X", "W"))
+        LayerDesign(factorization=LOW_RANK.factorization, trees=(("X", "W"),))
 
 
 def test_a_design_made_by_hand_is_checked_too() -> None:

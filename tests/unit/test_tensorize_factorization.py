@@ -22,10 +22,10 @@ LONG_TRAIN = Factorization(
 
 
 def test_the_einsum_of_each_format() -> None:
-    assert str(DENSE.einsum(8)) == "Y[s,o1] = X[s,i1] * W[o1,i1]"
-    assert str(LOW_RANK.einsum(8)) == "Y[s,o1] = X[s,i1] * G1[o1,r1] * G2[r1,i1]"
-    assert str(TRAIN.einsum(8)) == "Y[s,o1,o2] = X[s,i1,i2] * G1[o1,i1,r1] * G2[r1,o2,i2]"
-    assert str(LONG_TRAIN.einsum(8)).endswith("G1[o1,i1,r1] * G2[r1,o2,i2,r2] * G3[r2,o3,i3,r3] * G4[r3,o4,i4]")
+    assert str(DENSE.einsums(8)[0]) == "Y[s,o1] = X[s,i1] * W[o1,i1]"
+    assert str(LOW_RANK.einsums(8)[0]) == "Y[s,o1] = X[s,i1] * G1[o1,r1] * G2[r1,i1]"
+    assert str(TRAIN.einsums(8)[0]) == "Y[s,o1,o2] = X[s,i1,i2] * G1[o1,i1,r1] * G2[r1,o2,i2]"
+    assert str(LONG_TRAIN.einsums(8)[0]).endswith("G1[o1,i1,r1] * G2[r1,o2,i2,r2] * G3[r2,o3,i3,r3] * G4[r3,o4,i4]")
 
 
 def test_parameters_are_the_products_of_the_core_extents() -> None:
@@ -37,7 +37,7 @@ def test_parameters_are_the_products_of_the_core_extents() -> None:
 
 @pytest.mark.parametrize("factorization", [DENSE, LOW_RANK, TRAIN, LONG_TRAIN], ids=str)
 def test_einsum_cores_and_sizes_agree(factorization: Factorization) -> None:
-    einsum = factorization.einsum(8, name="query")
+    (einsum,) = factorization.einsums(8, name="query")
     assert einsum.name == "query"
     assert sum(einsum.words(name) for name in factorization.core_names) == factorization.parameters
     assert einsum.words("X") == 8 * factorization.in_features
@@ -63,7 +63,8 @@ def test_full_ranks() -> None:
 
 
 def test_names_are_those_of_the_registry() -> None:
-    assert [form.name for form in FORMATS.values()] == list(FORMATS) == ["dense", "low-rank", "tt-matrix"]
+    names = ["dense", "low-rank", "cp", "tucker", "tt-matrix", "tensor-ring", "btt", "block-low-rank", "block-term"]
+    assert [form.name for form in FORMATS.values()] == list(FORMATS) == names
 
 
 @pytest.mark.parametrize(("name", "ndims"), [("dense", {1}), ("low-rank", {1}), ("tt-matrix", {2, 3})])
@@ -79,7 +80,13 @@ def test_every_tensorization_to_search_suits_its_format(name: str, ndims: set[in
 @pytest.mark.parametrize(
     ("name", "shape", "ranks", "message"),
     [
-        ("cp", MATRIX, (3,), "unknown format .got 'cp', expected dense or low-rank or tt-matrix"),
+        ("hodlr", MATRIX, (3,), "unknown format .got 'hodlr', expected dense or low-rank or cp or tucker"),
+        ("cp", MATRIX, (3,), "expected at least 3 modes in all"),
+        ("tucker", SPLIT, (3,), r"wrong number of ranks .got \(3,\), expected 4 of them"),
+        ("tucker", SPLIT, (16, 25, 1, 1), r"ranks\[1\]: not a usable rank .got 25, expected an integer from 1 to 24"),
+        ("btt", MATRIX, (1,), "expected two output and two input modes"),
+        ("btt", SPLIT, (17,), r"ranks\[0\]: not a usable rank .got 17, expected an integer from 1 to 16"),
+        ("block-low-rank", SPLIT, (3,), "expected two modes a side, the first ones equal"),
         ("dense", MATRIX, (1,), r"wrong number of ranks .got \(1,\), expected 0 of them"),
         ("dense", SPLIT, (), r"modes that the format does not take .got \(16\*24\)x\(48\*32\), expected one output"),
         ("low-rank", SPLIT, (3,), "expected one output and one input mode"),

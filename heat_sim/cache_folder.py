@@ -13,7 +13,8 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Return the folder for fetched models, data and fine-tuned teachers (it need not exist yet).
+    """Return the folder for whatever is kept between runs: mappings, models, teachers, projections (it need not exist
+    yet).
 
     `HEAT_SIM_CACHE` if it is set, else `heat_sim` in `XDG_CACHE_HOME`, else `~/.cache/heat_sim`.
 

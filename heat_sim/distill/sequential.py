@@ -1,0 +1,202 @@
+"""Projection in forward order: each matrix is fitted to the inputs that the compressed ones before it produce."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from heat_sim.distill.batches import Batch
+from heat_sim.distill.calibrate import encoder_linears, evaluation_mode
+from heat_sim.distill.convert import factorize
+from heat_sim.distill.progress import Progress, ProgressEvent, ignore_progress
+from heat_sim.errors import SpecError, describe
+from heat_sim.tensorize.design import Design, LayerDesign
+from heat_sim.tensorize.projection import project, reconstruct
+
+Array = NDArray[np.float64]
+
+RIDGE = 1e-2
+"""Pull of the corrected target towards the weight itself, relative to the mean eigenvalue of the input's moment."""
+
+
+def project_sequentially(
+    model: Any,
+    design: Design,
+    batches: Sequence[Batch],
+    *,
+    correct: bool = True,
+    gradient_moments: Mapping[str, NDArray[np.floating]] | None = None,
+    progress: Progress = ignore_progress,
+) -> Any:
+    """Return the student whose cores approximate the model's weights, projected in forward order, without training.
+
+    Matrices that are fed the same tensor are projected together, on the second moment of the input x' that they get
+    when everything before them is compressed already. With `correct` the target is not the weight W but the matrix
+    that, applied to x', comes nearest to W x with the dense model's x: errors made before are compensated.
+
+    Args:
+        model: A classifier of transformers, usually the teacher's; it stays as it is.
+        design: A layer for every encoder matrix of the model.
+        batches: The calibration text.
+        correct: Aim at the dense outputs, see `corrected_target`; else at the weights.
+        gradient_moments: E[g g^T] at each matrix's output, by name; None to count all outputs alike. Of members that
+            are factorised jointly, only the blocks on the diagonal are known.
+        progress: Told about the stage `project` after each set of matrices with one input.
+
+    Raises:
+        SpecError: The design's matrices are not the model's, by name or by size, or joint ones have several inputs.
+
+    >>> project_sequentially(teacher.model, design, batches)  # doctest: +SKIP
+    """
+    zeros = {name: [np.zeros(shape) for shape in layer.factorization.core_shapes] for name, layer in design.layers}
+    factorize(model, design, cores=zeros)  # refuses the design of another model before the long part
+    student = copy.deepcopy(model)  # its compressed matrices are held multiplied out until all are known
+    dense, compressed = encoder_linears(model), encoder_linears(student)
+    cores: dict[str, tuple[Array, ...]] = {}
+    with evaluation_mode(model), evaluation_mode(student):
+        groups = input_groups(model, batches[0])
+        entries = _entries_of(groups, design)
+        for step, (group, layers) in enumerate(zip(groups, entries, strict=True), start=1):
+            if layers:
+                second, cross = _moments(student, model if correct else None, group[0], batches)
+            for name, layer in layers:
+                members = layer.members or (name,)
+                weights = [dense[member].weight.detach().to(torch.float64).numpy() for member in members]
+                weight = np.concatenate(weights)  # (members' out_features, in_features)
+                cores[name] = project(
+                    corrected_target(weight, second=second, cross=cross) if correct else weight,
+                    layer.factorization,
+                    second_moment=second,
+                    gradient_moment=None
+                    if gradient_moments is None
+                    else _block_diagonal([gradient_moments[member] for member in members]),
+                )
+                rebuilt = np.split(reconstruct(cores[name], layer.factorization), len(members))
+                with torch.no_grad():
+                    for member, rows in zip(members, rebuilt, strict=True):
+                        compressed[member].weight.copy_(torch.from_numpy(rows))
+            progress(ProgressEvent(stage="project", step=step, steps=len(groups)))
+    return factorize(model, design, cores=cores)
+
+
+def corrected_target(
+    weight: NDArray[np.floating],
+    *,
+    second: NDArray[np.floating],
+    cross: NDArray[np.floating],
+    ridge: float = RIDGE,
+) -> Array:
+    """Return the matrix M that minimises ``E|W x - M x'|^2 + r ||M - W||_F^2``, (out_features, in_features) float64.
+
+    That is ``M = W (K + r I) (C' + r I)^-1``, W itself if x' = x. The best replacement of a given form is then the one
+    nearest to M in the norm of C': ``E|W x - M' x'|^2 = E|W x - M x'|^2 + ||(M - M') C'^(1/2)||_F^2`` for every M', but
+    for r.
+
+    Args:
+        weight: W, (out_features, in_features).
+        second: C' = E[x' x'^T] of the input x' of the compressed model, (in_features, in_features).
+        cross: K = E[x x'^T] with the input x of the dense model, the same shape.
+        ridge: r over the mean of the eigenvalues of C'. Directions of x' that hardly occur keep the weight.
+
+    >>> corrected_target(np.eye(2), second=np.diag([4.0, 1.0]), cross=np.diag([2.0, 1.0]), ridge=0.0)
+    array([[0.5, 0. ],
+           [0. , 1. ]])
+    """
+    pull = ridge * np.trace(second) / len(second) * np.eye(len(second))
+    return np.asarray(np.linalg.solve(second + pull, (cross + pull).T @ weight.T).T, dtype=np.float64)
+
+
+def input_groups(model: Any, batch: Batch) -> tuple[tuple[str, ...], ...]:
+    """Return the names of the encoder matrices in the order in which they run, those fed the same tensor together.
+
+    >>> from transformers import BertConfig, BertForSequenceClassification
+    >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=9)
+    >>> one = torch.ones(1, 4, dtype=torch.int64)
+    >>> batch = Batch(input_ids=one, attention_mask=one, labels=one[:, 0])
+    >>> [len(group) for group in input_groups(BertForSequenceClassification(tiny), batch)]
+    [3, 1, 1, 1]
+    """
+    groups: dict[int, list[str]] = {}
+    seen: list[Tensor] = []  # holds the tensors, so that no id is used twice
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen.append(inputs[0])
+            groups.setdefault(id(inputs[0]), []).append(name)
+
+        return hook
+
+    handles = [linear.register_forward_pre_hook(watch(name)) for name, linear in encoder_linears(model).items()]
+    try:
+        with torch.inference_mode():
+            model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(map(tuple, groups.values()))
+
+
+def _entries_of(groups: Sequence[tuple[str, ...]], design: Design) -> list[list[tuple[str, LayerDesign]]]:
+    """Return for each group the entries of the design that factorise its matrices."""
+    place = {name: index for index, group in enumerate(groups) for name in group}
+    entries: list[list[tuple[str, LayerDesign]]] = [[] for _ in groups]
+    for name, layer in design.layers:
+        places = {place[member] for member in layer.members or (name,)}
+        if len(places) > 1:
+            raise SpecError(
+                describe(f"design {design.id}, {name}", "its members have several inputs", got=", ".join(layer.members),
+                         expected="matrices that are fed the same tensor", remedy="Factorise them separately.")
+            )  # fmt: skip
+        if layer.factorization.format != "dense":
+            entries[places.pop()].append((name, layer))
+    return entries
+
+
+def _moments(student: Any, teacher: Any | None, name: str, batches: Sequence[Batch]) -> tuple[Array, Array]:
+    """Return E[x' x'^T] and E[x x'^T] of the student's input x' and the teacher's x, or of x' twice without teacher."""
+    second = cross = np.zeros(())
+    tokens = 0
+    for batch in batches:
+        own = _input_of(student, name, batch)
+        other = own if teacher is None else _input_of(teacher, name, batch)
+        second = second + own.T @ own
+        cross = second if teacher is None else cross + other.T @ own
+        tokens += len(own)
+    return second / tokens, cross / tokens
+
+
+class _Reached(Exception):  # noqa: N818  # no error: it ends a forward pass whose rest is not needed
+    """The input of the watched layer is known."""
+
+
+def _input_of(model: Any, name: str, batch: Batch) -> Array:
+    """Return what the named Linear is fed, (tokens, in_features) float64, padding left out."""
+    found: list[Tensor] = []
+
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        found.append(inputs[0])
+        raise _Reached
+
+    handle = encoder_linears(model)[name].register_forward_pre_hook(hook)
+    try:
+        with torch.inference_mode():
+            model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
+    return found[0][batch.attention_mask.bool()].to(torch.float64).numpy()
+
+
+def _block_diagonal(blocks: Sequence[NDArray[np.floating]]) -> Array:
+    sizes = np.cumsum([0, *map(len, blocks)])
+    whole = np.zeros((sizes[-1], sizes[-1]))
+    for start, block in zip(sizes, blocks, strict=False):
+        whole[start : start + len(block), start : start + len(block)] = block
+    return whole
