@@ -84,7 +84,7 @@ class ForestEstimate:
         return float(np.sqrt(self.errors(name, factorization).activation / whole)) if whole > 0 else 0.0
 
 
-def _fitted(table: NDArray[np.float64], losses: NDArray[np.float64], seed: int):  # type: ignore[no-untyped-def]
+def _fitted(table: NDArray[np.float64], losses: NDArray[np.float64], seed: int) -> Any:
     from sklearn.ensemble import RandomForestRegressor  # imported where it is used: it takes a second
 
     return RandomForestRegressor(n_estimators=TREES, random_state=seed, n_jobs=1).fit(table, losses)

@@ -64,8 +64,7 @@ class MatrixErrors:
             if missing and (moments or what == "second"):
                 raise SpecError(
                     describe("calibration", f"no {what} moment for some matrices", got=", ".join(missing[:5]),
-                             expected=f"one for each of {len(self.weights)} matrices", remedy="Calibrate the same
-                             model.")
+                             expected=f"one for each of {len(self.weights)} matrices", remedy="Calibrate anew.")
                 )  # fmt: skip
 
     def __call__(self, name: str, factorization: Factorization) -> Squares:

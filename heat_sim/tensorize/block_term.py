@@ -31,7 +31,8 @@ def misfit(tensorization: Tensorization) -> str | None:
 
 def max_ranks(tensorization: Tensorization) -> tuple[int, ...]:
     """Return the largest ranks: of a block those of Tucker, where one block is enough; blocks up to the longest
-    mode."""
+    mode.
+    """
     return (max(tensorization.modes), *tucker.max_ranks(tensorization))
 
 

@@ -1,5 +1,6 @@
 """In which norm a matrix is approximated: plain, weighted by its inputs, by the gradients at its outputs, or by
-both."""
+both.
+"""
 
 from __future__ import annotations
 

@@ -98,7 +98,8 @@ class ProjectionCache:
 
     def _digest(self, array: NDArray[np.floating]) -> str:
         """Return the SHA-256 of an array, worked out once per object; the object is held, so that its id stays its
-        own."""
+        own.
+        """
         if id(array) not in self._digests:
             content = hashlib.sha256(f"{array.shape} {array.dtype.str} ".encode())
             content.update(np.ascontiguousarray(array).data)

@@ -1,5 +1,6 @@
 """Format "tensor-ring": a closed chain of cores, one per mode,
-``W[..] = sum G1[r0,o1,r1] * G2[r1,o2,r2] * .. * Gn[r_{n-1},in,r0]``."""
+``W[..] = sum G1[r0,o1,r1] * G2[r1,o2,r2] * .. * Gn[r_{n-1},in,r0]``.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def misfit(tensorization: Tensorization) -> str | None:
 
 def max_ranks(tensorization: Tensorization) -> tuple[int, ...]:
     """Return ``(r0, r1, ..)``: those of a tensor train, which is a ring with r0 = 1; r0 at most the shorter end
-    mode."""
+    mode.
+    """
     modes = tensorization.modes
     inner = [min(math.prod(modes[:k]), math.prod(modes[k:])) for k in range(1, len(modes))]
     return (min(modes[0], modes[-1]), *inner)

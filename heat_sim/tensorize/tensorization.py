@@ -43,8 +43,7 @@ class Tensorization:
         if not problems:
             problems = [
                 describe(f"tensorization padding[{side}]", "not a padding", got=padding,
-                         expected=f"an integer from 0 to {math.prod(modes) - 1}", remedy="Leave something of the
-                         matrix.")
+                         expected=f"an integer from 0 to {math.prod(modes) - 1}", remedy="Leave some of it.")
                 for side, (modes, padding) in enumerate(zip((self.out_modes, self.in_modes), self.padding, strict=True))
                 if type(padding) is not int or not 0 <= padding < math.prod(modes)
             ]  # fmt: skip

@@ -67,7 +67,8 @@ def leading(
     weight: Array, tensorization: Tensorization, *, metric: Metric
 ) -> Callable[[tuple[int, ...]], tuple[Array, ...]]:
     """Return what cuts a higher-order SVD of full ranks (De Lathauwer et al. 2000), taken where the metric is nearly
-    plain."""
+    plain.
+    """
     modes, full = tensorization.modes, max_ranks(tensorization)
     with_factors = tuple(max(1, rank - 1) for rank in full)  # a mode of extent 1 never has one
     target, back = near_plain(weight, tensorization, terms(tensorization, with_factors), metric)
