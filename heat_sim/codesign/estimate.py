@@ -6,7 +6,7 @@ are used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,7 +86,11 @@ class FisherError:
         return float(np.sqrt(lost / whole)) if whole > 0 else 0.0
 
 
-ESTIMATES = {"weight": WeightError, "activation": ActivationError, "fisher": FisherError}
+ESTIMATES: Mapping[str, Callable[..., LossEstimate]] = {
+    "weight": WeightError,
+    "activation": ActivationError,
+    "fisher": FisherError,
+}
 """Name to estimate, for those that need nothing but `MatrixErrors`."""
 
 

@@ -154,7 +154,7 @@ def test_the_mac_optimal_order_is_no_better_than_the_best():
     machine = Machine(architecture=ROOMY)
     best = machine.map_layer(layer, activations="X")
     by_macs = machine.map_mac_optimal(layer, activations="X")
-    assert by_macs.best.tree == mac_optimal_tree(layer)
+    assert by_macs.best.order.tree == mac_optimal_tree(layer)
     assert best.result.value <= by_macs.result.value
 
 
