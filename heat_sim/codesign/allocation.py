@@ -10,23 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import accumulate
-
-import numpy as np
-from numpy.typing import NDArray
 
 from heat_sim.errors import SpecError, describe
 from heat_sim.mapper.edp import lower_left_hull, sum_vertices
-from heat_sim.tensorize.core_shape import HigherOrderSvd, higher_order_svd
 from heat_sim.tensorize.factorization import Factorization
-from heat_sim.tensorize.formats import FORMATS
-from heat_sim.tensorize.low_rank import rank_errors
-from heat_sim.tensorize.metric import Metric, checked_metric
-from heat_sim.tensorize.projection import project, reconstruct
-from heat_sim.tensorize.tensorization import Tensorization
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,93 +176,26 @@ def options_of(
     squared_error: Callable[[Factorization], float],
     cost: Callable[[Factorization], float],
 ) -> tuple[Option, ...]:
-    """Return the options of one matrix; equal factorizations are costed once.
+    """Return the options of one matrix; of equal factorizations the first.
 
     Args:
         factorizations: What the matrix may become.
-        squared_error: Of each, for example a `TruncationError`.
+        squared_error: Of each. `MatrixErrors` has those of all ranks of low-rank, tucker, tt-matrix and btt from one
+            decomposition per tensorization.
         cost: Of each.
 
+    >>> import numpy as np
+    >>> from heat_sim.codesign.matrix_errors import MatrixErrors
     >>> from heat_sim.tensorize.tensorization import Tensorization
     >>> shape = Tensorization(out_modes=(2,), in_modes=(2,))
     >>> ranks = [Factorization(format="low-rank", tensorization=shape, ranks=(rank,)) for rank in (1, 2)]
-    >>> error = TruncationError(weight=np.diag([2.0, 1.0]))
-    >>> [(option.cost, round(option.squared_error, 6)) for option in options_of(
-    ...     ranks, squared_error=error, cost=lambda each: each.parameters)]
+    >>> errors = MatrixErrors(weights={"query": np.diag([2.0, 1.0])}, second_moments={"query": np.eye(2)})
+    >>> options = options_of(
+    ...     ranks, squared_error=lambda each: errors("query", each).activation, cost=lambda each: each.parameters)
+    >>> [(option.cost, round(option.squared_error, 6)) for option in options]
     [(4, 1.0), (8, 0.0)]
     """
     return tuple(
         Option(cost=cost(each), squared_error=squared_error(each), factorization=each)
         for each in dict.fromkeys(factorizations)
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TruncationError:
-    """Squared errors ``||(W - W') C^(1/2)||_F^2`` of one matrix at any ranks, from one decomposition per tensorization.
-
-    Low-rank: the exact minimum at every rank. tt-matrix and btt: the leading parts of the cores at full ranks; tucker:
-    those of the higher-order SVD. These are decomposed without regard to C and judged with it: `project` with C mostly
-    errs less. The ranks of the other formats are not nested: each is projected on its own, with C.
-
-    Attributes:
-        weight: W, (out_features, in_features).
-        second_moment: C, (in_features, in_features); None for the identity.
-
-    >>> from heat_sim.tensorize.tensorization import Tensorization
-    >>> blocks = Tensorization(out_modes=(2, 1), in_modes=(1, 2))
-    >>> error = TruncationError(weight=np.diag([2.0, 1.0]))
-    >>> round(error(Factorization(format="btt", tensorization=blocks, ranks=(1,))), 6)
-    1.0
-    """
-
-    weight: NDArray[np.floating]
-    second_moment: NDArray[np.floating] | None = None
-    _metrics: list[Metric] = field(default_factory=list)
-    _low_rank: list[Array] = field(default_factory=list)
-    _full: dict[tuple[str, Tensorization], tuple[Array, ...]] = field(default_factory=dict)
-    _higher_order: dict[Tensorization, HigherOrderSvd] = field(default_factory=dict)
-
-    def __call__(self, factorization: Factorization, /) -> float:
-        """Return the squared error of the matrix in this factorization."""
-        if factorization.format == "dense":
-            return 0.0
-        if factorization.format == "low-rank":
-            return self._of_rank(factorization.ranks[0])
-        exact = np.asarray(self.weight, dtype=np.float64)
-        return self._metric().square(exact - self._approximation(factorization))
-
-    def _approximation(self, factorization: Factorization) -> Array:
-        modes = factorization.tensorization
-        if factorization.format == "tucker":
-            if modes not in self._higher_order:
-                self._higher_order[modes] = higher_order_svd(self.weight, modes)
-            tensor = self._higher_order[modes].truncated(factorization.ranks)
-            padded = modes.padded
-            matrix = tensor.reshape(padded.out_features, padded.in_features)
-            return matrix[: modes.out_features, : modes.in_features]
-        if factorization.format in ("tt-matrix", "btt"):
-            key = (factorization.format, modes)
-            if key not in self._full:
-                limits = FORMATS[factorization.format].max_ranks(modes)
-                self._full[key] = project(self.weight, replace(factorization, ranks=limits))
-            shapes = factorization.core_shapes
-            leading = [core[tuple(map(slice, shape))] for core, shape in zip(self._full[key], shapes, strict=True)]
-            return reconstruct(leading, factorization)
-        return reconstruct(project(self.weight, factorization, second_moment=self.second_moment), factorization)
-
-    def _of_rank(self, rank: int) -> float:
-        if not self._low_rank:
-            total = self._metric().square(np.asarray(self.weight, dtype=np.float64))
-            self._low_rank.append(total * rank_errors(self.weight, second_moment=self.second_moment) ** 2)
-        return float(self._low_rank[0][rank - 1])
-
-    def _metric(self) -> Metric:
-        if not self._metrics:
-            self._metrics.append(checked_metric(self.second_moment, None, shape=self._shape))
-        return self._metrics[0]
-
-    @property
-    def _shape(self) -> tuple[int, int]:
-        rows, columns = self.weight.shape
-        return rows, columns

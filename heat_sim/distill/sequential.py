@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from heat_sim.distill.batches import Batch
 from heat_sim.distill.calibrate import encoder_linears, evaluation_mode
 from heat_sim.distill.convert import factorize
+from heat_sim.distill.joint import stacked_gradient_moment, stacked_second_moment
 from heat_sim.distill.progress import Progress, ProgressEvent, ignore_progress
-from heat_sim.errors import SpecError, describe
 from heat_sim.tensorize.design import Design, LayerDesign
 from heat_sim.tensorize.projection import project, reconstruct
 
@@ -40,17 +40,19 @@ def project_sequentially(
     when everything before them is compressed already. With `correct` the target is not the weight W but the matrix
     that, applied to x', comes nearest to W x with the dense model's x: errors made before are compensated.
 
+    Members of a joint entry are projected when the first of them is reached, the others on the input that they get by
+    then, with what is between still dense; the moment of the stacked matrix is as in `project_design`.
+
     Args:
         model: A classifier of transformers, usually the teacher's; it stays as it is.
         design: A layer for every encoder matrix of the model.
         batches: The calibration text.
         correct: Aim at the dense outputs, see `corrected_target`; else at the weights.
-        gradient_moments: E[g g^T] at each matrix's output, by name; None to count all outputs alike. Of members that
-            are factorised jointly, only the blocks on the diagonal are known.
+        gradient_moments: E[g g^T] at each matrix's output, by name; None to count all outputs alike.
         progress: Told about the stage `project` after each set of matrices with one input.
 
     Raises:
-        SpecError: The design's matrices are not the model's, by name or by size, or joint ones have several inputs.
+        SpecError: The design's matrices are not the model's, by name or by size, or joint ones cannot be cut.
 
     >>> project_sequentially(teacher.model, design, batches)  # doctest: +SKIP
     """
@@ -61,21 +63,25 @@ def project_sequentially(
     cores: dict[str, tuple[Array, ...]] = {}
     with evaluation_mode(model), evaluation_mode(student):
         groups = input_groups(model, batches[0])
-        entries = _entries_of(groups, design)
-        for step, (group, layers) in enumerate(zip(groups, entries, strict=True), start=1):
-            if layers:
-                second, cross = _moments(student, model if correct else None, group[0], batches)
-            for name, layer in layers:
-                members = layer.members or (name,)
+        first_of = {name: group[0] for group in groups for name in group}
+        for step, entries in enumerate(_entries(groups, design), start=1):
+            inputs = {first_of[member] for _, _, members in entries for member in members}
+            moments = {name: _moments(student, model if correct else None, name, batches) for name in sorted(inputs)}
+            for name, layer, members in entries:
+                met = [moments[first_of[member]] for member in members]
                 weights = [dense[member].weight.detach().to(torch.float64).numpy() for member in members]
-                weight = np.concatenate(weights)  # (members' out_features, in_features)
+                if correct:
+                    weights = [
+                        corrected_target(weight, second=second, cross=cross)
+                        for weight, (second, cross) in zip(weights, met, strict=True)
+                    ]
                 cores[name] = project(
-                    corrected_target(weight, second=second, cross=cross) if correct else weight,
+                    np.concatenate(weights),  # (rows of all members, in_features)
                     layer.factorization,
-                    second_moment=second,
+                    second_moment=stacked_second_moment([second for second, _ in met]),
                     gradient_moment=None
                     if gradient_moments is None
-                    else _block_diagonal([gradient_moments[member] for member in members]),
+                    else stacked_gradient_moment([gradient_moments[member] for member in members]),
                 )
                 rebuilt = np.split(reconstruct(cores[name], layer.factorization), len(members))
                 with torch.no_grad():
@@ -142,19 +148,18 @@ def input_groups(model: Any, batch: Batch) -> tuple[tuple[str, ...], ...]:
     return tuple(map(tuple, groups.values()))
 
 
-def _entries_of(groups: Sequence[tuple[str, ...]], design: Design) -> list[list[tuple[str, LayerDesign]]]:
-    """Return for each group the entries of the design that factorise its matrices."""
+_Entry = tuple[str, LayerDesign, tuple[str, ...]]
+"""Name, design and matrices of one entry of a design."""
+
+
+def _entries(groups: Sequence[tuple[str, ...]], design: Design) -> list[list[_Entry]]:
+    """Return for each group the entries of the design whose first matrix to run is in it, dense ones left out."""
     place = {name: index for index, group in enumerate(groups) for name in group}
-    entries: list[list[tuple[str, LayerDesign]]] = [[] for _ in groups]
+    entries: list[list[_Entry]] = [[] for _ in groups]
     for name, layer in design.layers:
-        places = {place[member] for member in layer.members or (name,)}
-        if len(places) > 1:
-            raise SpecError(
-                describe(f"design {design.id}, {name}", "its members have several inputs", got=", ".join(layer.members),
-                         expected="matrices that are fed the same tensor", remedy="Factorise them separately.")
-            )  # fmt: skip
+        members = layer.members or (name,)
         if layer.factorization.format != "dense":
-            entries[places.pop()].append((name, layer))
+            entries[min(place[member] for member in members)].append((name, layer, members))
     return entries
 
 
@@ -192,11 +197,3 @@ def _input_of(model: Any, name: str, batch: Batch) -> Array:
     finally:
         handle.remove()
     return found[0][batch.attention_mask.bool()].to(torch.float64).numpy()
-
-
-def _block_diagonal(blocks: Sequence[NDArray[np.floating]]) -> Array:
-    sizes = np.cumsum([0, *map(len, blocks)])
-    whole = np.zeros((sizes[-1], sizes[-1]))
-    for start, block in zip(sizes, blocks, strict=False):
-        whole[start : start + len(block), start : start + len(block)] = block
-    return whole

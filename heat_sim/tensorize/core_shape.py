@@ -7,14 +7,14 @@ singular values of the unfolding along mode k, the least squared error L(r) of a
 
 the left side because the truncated higher-order SVD loses no more than S (De Lathauwer, De Moor and Vandewalle
 2000), the right side because no tensor of those ranks is nearer along one mode. So ranks that minimise S within a
-budget lose at most n times the least loss within it, and S needs no decomposition but one SVD per mode.
+budget lose at most n times the least loss within it, and S needs nothing but the singular values of each mode.
+Where modes are padded, all of this is said of the padded tensor.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
@@ -31,34 +31,8 @@ _MOST_SHAPES = 5_000_000
 """Of all modes but the longest, judged at once; three arrays of 8-byte numbers."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class HigherOrderSvd:
-    """A tensor in the bases of the left singular vectors of its unfoldings.
-
-    Attributes:
-        core: As long along mode k as the k-th unfolding has singular values.
-        factors: Per mode (extent, singular values), orthonormal columns, the largest singular value first.
-    """
-
-    core: Array
-    factors: tuple[Array, ...]
-
-    @property
-    def spectra(self) -> tuple[Array, ...]:
-        """Squared singular values of every unfolding: the squared norms of the slices of the core."""
-        squares, modes = self.core**2, range(self.core.ndim)
-        return tuple(squares.sum(axis=tuple(mode for mode in modes if mode != k)) for k in modes)
-
-    def truncated(self, ranks: Sequence[int]) -> Array:
-        """Return the tensor of the leading `ranks` of every mode, the shape of the whole one."""
-        tensor = self.core[tuple(map(slice, ranks))]
-        for k, (factor, rank) in enumerate(zip(self.factors, ranks, strict=True)):
-            tensor = np.moveaxis(np.tensordot(factor[:, :rank], tensor, (1, k)), 0, k)
-        return tensor
-
-
-def higher_order_svd(weight: NDArray[np.floating], tensorization: Tensorization) -> HigherOrderSvd:
-    """Return the higher-order SVD of a matrix read as a tensor (De Lathauwer, De Moor and Vandewalle 2000).
+def mode_spectra(weight: NDArray[np.floating], tensorization: Tensorization) -> tuple[Array, ...]:
+    """Return the squared singular values of the unfolding along every mode, falling: as many as the rank can be.
 
     Args:
         weight: (out_features, in_features), any float type.
@@ -67,30 +41,24 @@ def higher_order_svd(weight: NDArray[np.floating], tensorization: Tensorization)
     Raises:
         SpecError: The shape is another one, or the weight is not finite.
 
-    >>> found = higher_order_svd(np.diag([3.0, 2.0]), Tensorization(out_modes=(2,), in_modes=(2, 1)))
-    >>> [spectrum.round(6).tolist() for spectrum in found.spectra]
+    >>> spectra = mode_spectra(np.diag([3.0, 2.0]), Tensorization(out_modes=(2,), in_modes=(2, 1)))
+    >>> [spectrum.round(6).tolist() for spectrum in spectra]
     [[9.0, 4.0], [9.0, 4.0], [13.0]]
     """
     exact = np.asarray(weight, dtype=np.float64)
     expected = (tensorization.out_features, tensorization.in_features)
     if exact.shape != expected or not np.isfinite(exact).all():
         raise SpecError(
-            describe("higher_order_svd", "not a weight of these modes", got=f"shape {exact.shape}",
+            describe("mode_spectra", "not a weight of these modes", got=f"shape {exact.shape}",
                      expected=f"finite numbers, shape {expected}", remedy="Rows are output features.")
         )  # fmt: skip
-    core = np.pad(exact, [(0, more) for more in tensorization.padding]).reshape(tensorization.modes)
-    factors = tuple(_left_vectors(np.moveaxis(core, k, 0).reshape(mode, -1)) for k, mode in enumerate(core.shape))
-    for k, factor in enumerate(factors):
-        core = np.moveaxis(np.tensordot(factor, core, (0, k)), 0, k)
-    return HigherOrderSvd(core=core, factors=factors)
-
-
-def _left_vectors(unfolding: Array) -> Array:
-    """Return the left singular vectors, by way of a triangle as small as the shorter side."""
-    if unfolding.shape[0] > unfolding.shape[1]:
-        basis, triangle = np.linalg.qr(unfolding)
-        return np.asarray(basis @ np.linalg.svd(triangle)[0])
-    return np.linalg.svd(np.linalg.qr(unfolding.T).R.T)[0]
+    tensor = np.pad(exact, [(0, more) for more in tensorization.padding]).reshape(tensorization.modes)
+    spectra = []
+    for k, mode in enumerate(tensorization.modes):
+        unfolding = np.moveaxis(tensor, k, 0).reshape(mode, -1)
+        short = unfolding if unfolding.shape[0] <= unfolding.shape[1] else unfolding.T
+        spectra.append(np.maximum(np.linalg.eigvalsh(short @ short.T), 0.0)[::-1])
+    return tuple(spectra)
 
 
 def dropped_squares(spectra: Sequence[Array], ranks: Sequence[int]) -> float:
@@ -121,9 +89,7 @@ def core_shape(
     >>> core_shape(weight, shape, budget=9)  # 9 with a factor of the third mode, without it 1*1*4 + 2*1 + 2*1
     (1, 1, 4)
     """
-    return core_shape_of_spectra(
-        higher_order_svd(weight, tensorization).spectra, tensorization, budget=budget, ratio=ratio
-    )
+    return core_shape_of_spectra(mode_spectra(weight, tensorization), tensorization, budget=budget, ratio=ratio)
 
 
 def core_shape_of_spectra(
@@ -175,14 +141,13 @@ def core_shape_of_spectra(
     )
     kept = reduce(np.add.outer, [np.cumsum(spectra[k])[grid - 1] for k, grid in zip(others, grids, strict=True)])
     carried = limits[last] == modes[last]  # by the core, without a factor
-    with_factor = min(limits[last], modes[last] - 1)
-    rank = np.clip((budget - factors) // (core + modes[last]), 0, with_factor)
+    rank = np.clip((budget - factors) // (core + modes[last]), 0, limits[last])
     if carried:
         rank = np.where(factors + core * modes[last] <= budget, modes[last], rank)
     if not rank.any():
         least = min(
-            (factors + core + modes[last]).min() if with_factor else np.inf,
-            (factors + core * modes[last]).min() if carried else np.inf,
+            int((factors + core + modes[last]).min()),
+            *([int((factors + core * modes[last]).min())] if carried else []),
         )
         raise SpecError(
             describe(f"core_shape {tensorization}", "no ranks fit the budget", got=budget,

@@ -1,4 +1,4 @@
-"""Ranks by greedy growth: from rank one, raise again and again the rank that pays the most for its cost.
+"""Ranks by greedy growth: from rank one, raise again and again the rank that gains the most for its cost.
 
 The algorithm is that of Hashemizadeh, Liu, Miller and Rabusseau (2020) for the edges of a tensor network; here a format
 fixes which edges there are, every candidate is projected instead of trained, and its gain is set against its cost.
@@ -16,19 +16,17 @@ from numpy.typing import NDArray
 
 from heat_sim.errors import SpecError, describe
 from heat_sim.tensorize.factorization import Factorization
-from heat_sim.tensorize.formats import FORMATS
+from heat_sim.tensorize.formats import FORMATS, Leading
 from heat_sim.tensorize.metric import Metric, checked_metric
 from heat_sim.tensorize.projection import project, reconstruct
 from heat_sim.tensorize.tensorization import Tensorization
-
-Ranks = tuple[int, ...]
 
 _STUCK = 1e-3
 """An edge that lowers the squared error by less than this share alone is also tried together with every other one."""
 _HELPS = 1e-6
 """A step that lowers the squared error by less than this share does not help."""
-_EXACT = 1e-20
-"""A squared error this small beside the squared weight is none."""
+_EXACT = 1e-12
+"""A squared error of less than this share of the squared weight is none."""
 
 
 def parameters(factorization: Factorization) -> float:
@@ -42,7 +40,7 @@ def parameters(factorization: Factorization) -> float:
 
 def grow(
     weight: NDArray[np.floating],
-    format_name: str,
+    form: str,
     *,
     tensorization: Tensorization,
     budget: float,
@@ -57,14 +55,15 @@ def grow(
     useless alone, as every single one of tucker is at ranks (1, .., 1), is also tried together with each other one.
     Where a step does not fit the budget it is halved. It ends when nothing fits, nothing helps or nothing is lost.
 
-    It is a heuristic: it never takes a rank back.
+    Candidates are judged by the format's quick cores (`Format.leading`), upper bounds of what `project` loses; in
+    formats without, and where the modes are padded, by `project` itself. It is a heuristic: no rank is taken back.
 
     Args:
         weight: W, (out_features, in_features), any float type.
-        format_name: Of the format, a key of `FORMATS`.
+        form: Name of the format, a key of `FORMATS`.
         tensorization: The modes.
         budget: Of the cost, at most.
-        cost: Of a factorization, in any unit.
+        cost: Of a factorization, in any unit; it should rise with every rank.
         second_moment: C, (in_features, in_features); None for the identity.
         step: A rank r is raised to r * step rounded down, but by 1 at least. A step near 1 makes many small steps.
 
@@ -77,42 +76,39 @@ def grow(
     >>> [each.ranks for each in grow(weight, "low-rank", tensorization=shape, budget=32)]
     [(1,), (2,), (3,)]
     """
-    limits = FORMATS[format_name].max_ranks(tensorization) if format_name in FORMATS else ()
-    now = Factorization(format=format_name, tensorization=tensorization, ranks=(1,) * len(limits))
-    if not step > 1.0:
+    known = form in FORMATS and FORMATS[form].misfit(tensorization) is None
+    limits = FORMATS[form].max_ranks(tensorization) if known else ()
+    now = Factorization(format=form, tensorization=tensorization, ranks=(1,) * len(limits))  # refuses the unknown
+    if not 1.0 < step < math.inf:
         raise SpecError(
-            describe("grow step", "ranks would not grow", got=step, expected="above 1", remedy="Give for example 1.5.")
+            describe("grow step", "not a step of a rank", got=step, expected="a number above 1", remedy="Give 1.5.")
         )
-    if cost(now) > budget:
+    judge = _Judge.of(np.asarray(weight, dtype=np.float64), now, second_moment=second_moment, price=cost)
+    if judge.cost(now) > budget:
         raise SpecError(
-            describe(f"grow {format_name} {tensorization}", "rank one exceeds the budget", got=budget,
-                     expected=f"at least {cost(now)}", remedy="Raise the budget or choose smaller modes.")
+            describe(f"grow {form} {tensorization}", "rank one exceeds the budget", got=budget,
+                     expected=f"at least {judge.cost(now)}", remedy="Raise the budget or choose smaller modes.")
         )  # fmt: skip
-    exact = np.asarray(weight, dtype=np.float64)
-    judge = _Judge(
-        weight=exact,
-        second_moment=second_moment,
-        metric=checked_metric(second_moment, None, shape=(now.out_features, now.in_features)),
-        price=cost,
-    )
     path = [now]
-    while judge.squared_error(now) > _EXACT * judge.metric.square(exact):
+    while judge.squared_error(now) > _EXACT * judge.metric.square(judge.weight):
         best = _best_step(now, judge, limits=limits, budget=budget, step=step)
         if best is None:
             break
         now = best
+        # A mode of tucker that loses its factor may make a larger rank cheaper.
         path = [each for each in path if judge.cost(each) < judge.cost(now)] + [now]
     return tuple(path)
 
 
-def _best_step(now: Factorization, judge: _Judge, *, limits: Ranks, budget: float, step: float) -> Factorization | None:
+def _best_step(
+    now: Factorization, judge: _Judge, *, limits: tuple[int, ...], budget: float, step: float
+) -> Factorization | None:
     """Return the larger factorization with the best gain for its cost; None if no step fits and helps."""
 
     def raised(edges: tuple[int, ...]) -> Factorization | None:
         more = {k: min(limits[k], max(now.ranks[k] + 1, math.floor(now.ranks[k] * step))) - now.ranks[k] for k in edges}
         while True:
-            ranks = tuple(rank + more.get(k, 0) for k, rank in enumerate(now.ranks))
-            candidate = replace(now, ranks=ranks)
+            candidate = replace(now, ranks=tuple(rank + more.get(k, 0) for k, rank in enumerate(now.ranks)))
             if judge.cost(candidate) <= budget:
                 return candidate
             if max(more.values()) == 1:
@@ -123,36 +119,59 @@ def _best_step(now: Factorization, judge: _Judge, *, limits: Ranks, budget: floa
     edges = [k for k, (rank, limit) in enumerate(zip(now.ranks, limits, strict=True)) if rank < limit]
     alone = {k: found for k in edges if (found := raised((k,))) is not None}
     stuck = {k for k, found in alone.items() if error - judge.squared_error(found) <= _STUCK * error}
-    pairs = [raised(pair) for pair in itertools.combinations(alone, 2) if stuck & set(pair)]
+    pairs = [raised(pair) for pair in itertools.combinations(alone, 2) if not stuck.isdisjoint(pair)]
     steps = []
     for found in (*alone.values(), *pairs):
         if found is not None and (gain := error - judge.squared_error(found)) > _HELPS * error:
             extra = judge.cost(found) - judge.cost(now)
-            steps.append((gain / extra if extra > 0 else math.inf, gain, found.ranks, found))
-    return max(steps)[-1] if steps else None
+            steps.append((gain / extra if extra > 0 else math.inf, gain, found))
+    return max(steps, key=lambda each: each[:2])[-1] if steps else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Judge:
-    """Squared errors and costs, each found once.
+    """Squared errors and costs of the factorizations of one weight in one format and tensorization, each found once.
 
     Attributes:
-        weight: W, float64.
+        weight: W.
         second_moment: C, or None.
         metric: The norm of the error.
+        cut: From ranks to quick cores, if there is such a way.
         price: The cost of a factorization.
     """
 
     weight: NDArray[np.float64]
     second_moment: NDArray[np.floating] | None
     metric: Metric
+    cut: Leading | None
     price: Callable[[Factorization], float]
     _errors: dict[Factorization, float] = field(default_factory=dict)
     _costs: dict[Factorization, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls,
+        weight: NDArray[np.float64],
+        rank_one: Factorization,
+        *,
+        second_moment: NDArray[np.floating] | None,
+        price: Callable[[Factorization], float],
+    ) -> _Judge:
+        modes = rank_one.tensorization
+        metric = checked_metric(second_moment, None, shape=(modes.out_features, modes.in_features))
+        judge = cls(weight=weight, second_moment=second_moment, metric=metric, cut=None, price=price)
+        judge.squared_error(rank_one)  # `project` refuses a weight that does not fit
+        padded = modes.padding != (0, 0)
+        cut = None if padded else FORMATS[rank_one.format].leading(weight, modes, metric=metric)
+        return judge if cut is None else replace(judge, cut=cut, _errors={})
+
     def squared_error(self, factorization: Factorization) -> float:
         if factorization not in self._errors:
-            cores = project(self.weight, factorization, second_moment=self.second_moment)
+            cores = (
+                project(self.weight, factorization, second_moment=self.second_moment)
+                if self.cut is None
+                else self.cut(factorization.ranks)
+            )
             self._errors[factorization] = self.metric.square(self.weight - reconstruct(cores, factorization))
         return self._errors[factorization]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.linalg import block_diag
 
 torch = pytest.importorskip("torch")
 
@@ -214,14 +215,31 @@ def test_model_and_mode_stay_and_the_same_call_gives_the_same_student(model: Any
     ]
 
 
-def test_joint_matrices_of_several_inputs_are_refused(model: Any, batches: tuple[Batch, ...]) -> None:
-    # Query and attention.output.dense are of one size but have two inputs.
-    pair = (f"{LAYER_0}attention.self.query", f"{LAYER_0}attention.output.dense")
-    others = tuple((name, layer) for name, layer in design_of(model, rank=0).layers if name not in pair)
-    joint = ("pair", layer_of(choice(64, 32, 4), pair))
-    design = Design(id="d01", model="tiny", tokens=16, architecture="none", layers=(joint, *others))
-    with pytest.raises(SpecError, match=r"d01, pair: its members have several inputs .*Factorise them separately"):
-        project_sequentially(model, design, batches)
+@pytest.mark.parametrize(
+    "members",
+    [
+        tuple(f"{LAYER_0}attention.self.{role}" for role in ("query", "key", "value")),  # one input
+        tuple(f"encoder.layer.{layer}.attention.output.dense" for layer in (1, 0)),  # two inputs, the later one first
+    ],
+)
+def test_joint_matrices_are_projected_as_one(model: Any, batches: tuple[Batch, ...], members: tuple[str, ...]) -> None:
+    # The others stay dense, so that all members get the dense model's input: their targets are their weights.
+    others = tuple((name, layer) for name, layer in design_of(model, rank=0).layers if name not in members)
+    factorization = choice(32 * len(members), 32, 6)
+    joint = ("joint", layer_of(factorization, members))
+    design = Design(id="d01", model="tiny", tokens=16, architecture="none", layers=(*others, joint))
+    moments, gradients = second_moments(model, batches), gradient_moments(model, batches)
+    linears = encoder_linears(model)
+    cores = project(
+        np.concatenate([linears[name].weight.detach().double().numpy() for name in members]),
+        factorization,
+        second_moment=np.mean([moments[name] for name in members], axis=0),
+        gradient_moment=block_diag(*(gradients[name] for name in members)),
+    )
+    expected = hidden(factorize(model, design, cores={"joint": cores}), batches)
+    for correct in (False, True):
+        student = project_sequentially(model, design, batches, correct=correct, gradient_moments=gradients)
+        np.testing.assert_allclose(hidden(student, batches), expected, rtol=1e-2, atol=1e-3)
 
 
 def test_the_design_of_another_model_is_refused_at_once(model: Any, batches: tuple[Batch, ...]) -> None:

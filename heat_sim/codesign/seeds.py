@@ -1,0 +1,123 @@
+"""Genomes for the first generation of a search: the designs with the least squared error for their cost."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+from heat_sim.codesign.allocation import Allocation, Option, allocation_path
+from heat_sim.codesign.space import RANK_STEPS, DesignSpace
+from heat_sim.errors import SpecError, describe
+from heat_sim.tensorize.factorization import Factorization
+
+STEPS = tuple(range(2, RANK_STEPS, 3))
+"""Values of the rank genes that are costed unless others are given: every third, the largest included."""
+
+
+def seed_genomes(
+    space: DesignSpace,
+    *,
+    squared_error: Callable[[int, Factorization], float],
+    cost: Callable[[Factorization], float],
+    count: int,
+    steps: Sequence[int] = STEPS,
+) -> tuple[dict[str, int], ...]:
+    """Return the genomes of at most `count` vertices of the allocation path, evenly spread in log cost, cheapest first.
+
+    The table of a class holds every option of the space with all its rank genes at one value, for each of the
+    `steps`. No other choice from these tables has a smaller summed squared error at the cost of a genome or below.
+    The cheapest and the dearest vertex are among them.
+
+    Args:
+        space: The genes.
+        squared_error: Index of a class in `space.classes` and a factorization of it to the squared error, summed over
+            the members of the class.
+        cost: A factorization to the cost of one matrix, above 0, in any unit that adds up: parameters, or, to come near
+            the designs of least EDP, ``energy_pj / E0 + cycles / T0``, E0 and T0 those of the whole dense network.
+        count: Genomes wanted; fewer are returned if the path has fewer vertices.
+        steps: Values of the rank genes, each below `RANK_STEPS`. Every option is costed at each of them.
+
+    Raises:
+        SpecError: A count or step out of range, or a cost or squared error that is none.
+
+    >>> from heat_sim.codesign.space import ClassSpace
+    >>> from heat_sim.tensorize.tensorization import Tensorization
+    >>> modes = Tensorization(out_modes=(64,), in_modes=(64,))
+    >>> space = DesignSpace(classes=(
+    ...     ClassSpace(shape=(64, 64), members=2, options=(("dense", modes), ("low-rank", modes))),))
+    >>> genomes = seed_genomes(
+    ...     space, squared_error=lambda index, each: 0.0 if each.format == "dense" else 1 / each.ranks[0],
+    ...     cost=lambda each: each.parameters, count=3)
+    >>> [space.decode(genome)[0].ranks for genome in genomes]
+    [(4,), (12,), ()]
+    """
+    _check(count, steps)
+    tables = [
+        _table(space, index, squared_error=squared_error, cost=cost, steps=steps) for index in range(len(space.classes))
+    ]
+    path = allocation_path([[option for option, _ in table] for table in tables], [1] * len(tables))
+    if path[0].cost <= 0:
+        raise SpecError(
+            describe("seed_genomes", "a design without a cost", got=path[0].cost, expected="above 0",
+                     remedy="Let the cost of a factorization be a positive number.")
+        )  # fmt: skip
+    return tuple(
+        {name: gene for table, i in zip(tables, vertex.chosen, strict=True) for name, gene in table[i][1].items()}
+        for vertex in spread_in_log_cost(path, count)
+    )
+
+
+def spread_in_log_cost(path: Sequence[Allocation], count: int) -> tuple[Allocation, ...]:
+    """Return `count` different vertices of a path nearest to equal steps of the logarithm of the cost, with both ends.
+
+    All of them if there are no more; with a count of 1 the cheapest.
+
+    >>> path = [Allocation(chosen=(), cost=cost, squared_error=0.0) for cost in (1.0, 2.0, 3.0, 9.0, 100.0)]
+    >>> [vertex.cost for vertex in spread_in_log_cost(path, 3)]
+    [1.0, 9.0, 100.0]
+    """
+    if len(path) <= count:
+        return tuple(path)
+    logs = [math.log(vertex.cost) for vertex in path]
+    left = set(range(len(path)))
+    for step in range(count):
+        wanted = logs[0] + (logs[-1] - logs[0]) * step / max(1, count - 1)
+        left.remove(min(left, key=lambda i: (abs(logs[i] - wanted), i)))
+    return tuple(vertex for i, vertex in enumerate(path) if i not in left)
+
+
+def _table(
+    space: DesignSpace,
+    index: int,
+    *,
+    squared_error: Callable[[int, Factorization], float],
+    cost: Callable[[Factorization], float],
+    steps: Sequence[int],
+) -> list[tuple[Option, dict[str, int]]]:
+    """Return the different factorizations of a class that are costed, and the genes that mean each."""
+    each = space.classes[index]
+    others = {variable.name: 0 for variable in space.variables}
+    found: dict[Factorization, dict[str, int]] = {}
+    for option, step in itertools.product(range(len(each.options)), steps):
+        genes = {f"option{index}": option} | {f"rank{index}_{k}": step for k in range(each.ranks)}
+        found.setdefault(space.decode(others | genes)[index], genes)
+    return [
+        (Option(cost=each.members * cost(what), squared_error=squared_error(index, what), factorization=what), genes)
+        for what, genes in found.items()
+    ]
+
+
+def _check(count: int, steps: Sequence[int]) -> None:
+    problems = []
+    if count < 1:
+        problems.append(
+            describe("seed_genomes count", "no genomes wanted", got=count, expected="at least 1", remedy="Raise it.")
+        )
+    if not steps or not all(0 <= step < RANK_STEPS for step in steps):
+        problems.append(
+            describe("seed_genomes steps", "not values of a rank gene", got=tuple(steps),
+                     expected=f"at least one, each from 0 to {RANK_STEPS - 1}", remedy="Take them from that range.")
+        )  # fmt: skip
+    if problems:
+        raise SpecError(problems)
