@@ -113,7 +113,7 @@ class Orders:
     @property
     def tree(self) -> ContractionTree:
         """The EDP-optimal one."""
-        tree = self.every.best.tree
+        tree = self.every.best.order.tree
         assert tree is not None
         return tree
 
@@ -159,7 +159,7 @@ def tensor_trains(sizes: Sizes) -> None:
 
 
 def _text(found: LayerResult) -> str:
-    tree = found.best.tree
+    tree = found.best.order.tree
     assert tree is not None
     return tree_to_text(tree)
 

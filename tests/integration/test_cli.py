@@ -196,7 +196,7 @@ def test_folder_that_is_no_run_is_refused(run, tmp_path, command):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--formats", "tucker"], "formats: unknown"),
+        (["--formats", "hodlr"], "formats: unknown"),
         (["--arch", "simba_xl"], "simba_l"),
         (["--out", "."], "not empty"),
     ],
