@@ -118,8 +118,8 @@ class MatrixErrors:
         """Return the squared errors of the best approximation of every rank.
 
         It drops ``sum over k > rank of u_k u_k^T W`` with u_k the left singular vectors of ``W C^(1/2)``, whose rows
-        are
-        orthogonal under C; so the squares of the dropped parts add up in the first two norms, and with D in the third.
+        are orthogonal under C; so the squares of the dropped parts add up in the first two norms, and with D in the
+        third.
         """
         weight = np.asarray(self.weights[name], dtype=np.float64)
         floor = weight.shape[1] * float(np.finfo(np.float64).eps)

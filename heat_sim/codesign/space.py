@@ -150,8 +150,7 @@ def _factorization(space: ClassSpace, option: int, steps: list[int]) -> Factoriz
     ceiling = _saving_rank(name, modes, limits, space.shape)
     inner = iter(steps)
     ranks = tuple(
-        1 if is_end else min(limit, _rounded((next(inner) + 1) * ceiling / RANK_STEPS, ceiling))
-        for limit, is_end in zip(limits, _ends(limits), strict=True)
+        1 if limit == 1 else min(limit, _rounded((next(inner) + 1) * ceiling / RANK_STEPS, ceiling)) for limit in limits
     )
     return Factorization(format=name, tensorization=modes, ranks=ranks)
 
@@ -163,13 +162,9 @@ def _rounded(rank: float, ceiling: int) -> int:
     return max(1, grain, min(ceiling // grain, round(rank / grain)) * grain)
 
 
-def _ends(limits: tuple[int, ...]) -> list[bool]:
-    """Return which ranks are the fixed ends of a full tuple such as (1, r1, r2, 1)."""
-    return [len(limits) > 1 and place in (0, len(limits) - 1) for place in range(len(limits))]
-
-
 def _inner(limits: tuple[int, ...]) -> list[int]:
-    return [limit for limit, is_end in zip(limits, _ends(limits), strict=True) if not is_end]
+    """Return the limits of the ranks that are open: those at the ends of a tensor train are always 1."""
+    return [limit for limit in limits if limit > 1]
 
 
 def _saving_rank(name: str, modes: Tensorization, limits: tuple[int, ...], shape: Shape) -> int:

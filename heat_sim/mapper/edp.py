@@ -7,6 +7,7 @@ and the vertices come from merging the edges of the parts' own hulls by slope (d
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,11 +72,14 @@ def sum_vertices(parts: Sequence[Sequence[Point]], counts: Sequence[int]) -> lis
     chosen = [hull[0] for hull in hulls]
     energy = sum(n * part[i][0] for n, part, i in zip(counts, parts, chosen, strict=True))
     delay = sum(n * part[i][1] for n, part, i in zip(counts, parts, chosen, strict=True))
-    # From the fastest vertex along the merged edges: the steepest drop in energy per delay first.
-    edges = sorted(
-        ((parts[p][b][0] - parts[p][a][0]) / (parts[p][b][1] - parts[p][a][1]), p, a, b)
-        for p, hull in enumerate(hulls)
-        for a, b in itertools.pairwise(hull)
+    # From the fastest vertex along the merged edges: the steepest drop in energy per delay first. They are merged, not
+    # sorted: where rounding makes two slopes of one part equal, its edges still come in order.
+    edges = heapq.merge(
+        *(
+            [((part[b][0] - part[a][0]) / (part[b][1] - part[a][1]), p, a, b) for a, b in itertools.pairwise(hull)]
+            for p, (part, hull) in enumerate(zip(parts, hulls, strict=True))
+        ),
+        key=lambda edge: edge[:2],
     )
     vertices = [Combination(energy=energy, delay=delay, chosen=tuple(chosen))]
     for _, p, a, b in edges:

@@ -1,8 +1,7 @@
 """Format "block-low-rank": a block-diagonal matrix plus a low-rank one.
 
 ``Y[s,o1,o2] = X[s,i1,i2] * G1[o1,o2,r1] * G2[r1,i1,i2]``, plus ``Y[s,b1,o2] = X[s,b1,i2] * B[b1,o2,i2]``. Both sides
-are split into the same
-number of blocks; the low-rank part is that of the whole matrix.
+are split into the same number of blocks; the low-rank part is that of the whole matrix.
 """
 
 from __future__ import annotations

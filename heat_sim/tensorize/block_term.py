@@ -1,8 +1,7 @@
 """Format "block-term": a sum of Tucker decompositions of equal ranks (De Lathauwer 2008).
 
 ``W[o1,..,i1,..] = sum_t G[t,r1,..] * F1[t,o1,r1] * .. * Fn[t,in,rn]``. The ranks are ``(t, r1, .., rn)``; a mode
-whose rank is its
-whole extent has no factor, as in Tucker.
+whose rank is its whole extent has no factor, as in Tucker.
 """
 
 from __future__ import annotations
@@ -30,9 +29,7 @@ def misfit(tensorization: Tensorization) -> str | None:
 
 
 def max_ranks(tensorization: Tensorization) -> tuple[int, ...]:
-    """Return the largest ranks: of a block those of Tucker, where one block is enough; blocks up to the longest
-    mode.
-    """
+    """Return the largest ranks: of a block those of Tucker, which are enough alone; blocks up to the longest mode."""
     return (max(tensorization.modes), *tucker.max_ranks(tensorization))
 
 

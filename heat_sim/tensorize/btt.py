@@ -1,8 +1,8 @@
 """Format "btt", the block tensor train: two block-diagonal matrices and the permutation between them.
 
 ``T[s,i1,o2,r1] = X[s,i1,i2] * R[i1,o2,r1,i2]``, then ``Y[s,o1,o2] = T[s,i1,o2,r1] * L[o1,o2,i1,r1]`` (Qiu et al.
-2024). With rank
-1 it is a Monarch matrix (Dao et al. 2022): every block ``W[:,o2,i1,:]``, an (o1, i2) matrix, has that rank.
+2024). With rank 1 it is a Monarch matrix (Dao et al. 2022): every block ``W[:,o2,i1,:]``, an (o1, i2) matrix, has
+that rank.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def project(
     _tensorization: Tensorization,
     *,
     ranks: tuple[int, ...],  # noqa: ARG001  the signature all formats share
-    metric: Metric,  # noqa: ARG001
+    metric: Metric,  # noqa: ARG001  likewise
 ) -> tuple[NDArray[np.float64], ...]:
     """Return a copy of the weight, (out_features, in_features)."""
     return (weight.copy(),)
@@ -47,7 +47,7 @@ def leading(
     weight: NDArray[np.float64],
     _tensorization: Tensorization,
     *,
-    metric: Metric,  # noqa: ARG001
+    metric: Metric,  # noqa: ARG001  the signature all formats share
 ) -> Callable[[tuple[int, ...]], tuple[NDArray[np.float64], ...]]:
     """Return what gives the weight itself."""
     return lambda _ranks: (weight.copy(),)

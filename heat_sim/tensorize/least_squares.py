@@ -2,9 +2,8 @@
 
 The error is quadratic in each core, so every step lowers it (Holtz, Rohwedder and Schneider 2012 for tensor trains;
 the argument is the same for every multilinear format). The steps are taken in coordinates in which the moment of
-every single mode
-is the identity, preconditioned by what surrounds the core: then they come close to the exact solution of each core.
-tensorly minimises the plain error only, so this is written by hand.
+every single mode is the identity, preconditioned by what surrounds the core: then they come close to the exact
+solution of each core. tensorly minimises the plain error only, so this is written by hand.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def fitted(
     start: Start,
     sweeps: int = SWEEPS,
 ) -> tuple[Array, ...]:
-    """Return the cores of a format with a small weighted error: never a larger one than that of `start(weight)`.
+    """Return the cores of a format with a small weighted error: at most that of `start(weight)` and of the plain fit.
 
     Args:
         weight: W, (out_features, in_features).
@@ -57,24 +56,16 @@ def fitted(
             for the weight itself and, if there is a metric, for the weight in coordinates where that is nearly plain.
         sweeps: Times every core is improved, at most.
     """
-    problem = _Problem.of(weight, tensorization, terms, metric)
-    candidates = [problem.changed(start(weight), problem.roots)]
-    if problem.roots:
-        candidates.append(start(problem.target))
-    errors = [problem.error(cores) for cores in candidates]
-    best, error = min(zip(candidates, errors, strict=True), key=lambda pair: pair[1])
-    enough = ROUNDING * metric.square(weight)
-    for _ in range(sweeps):
-        if error <= enough:
-            break
-        swept = problem.sweep(best)
-        after = problem.error(swept)
-        if after >= error:
-            break
-        gained, best, error = error - after, swept, after
-        if gained < ENOUGH * error:
-            break
-    return tuple(balanced(problem.changed(best, problem.inverses), terms))
+    begun = start(weight)
+    plain = _Problem.of(weight, tensorization, terms, PLAIN)
+    best = plain.improved([begun], sweeps=sweeps)
+    if metric.inputs is not None or metric.outputs is not None:
+        problem = _Problem.of(weight, tensorization, terms, metric)
+        candidates = [problem.changed(cores, problem.roots) for cores in (begun, best)]
+        if problem.roots:
+            candidates.append(start(problem.target))
+        best = problem.changed(problem.improved(candidates, sweeps=sweeps), problem.inverses)
+    return tuple(balanced(best, terms))
 
 
 def near_plain(
@@ -137,6 +128,23 @@ class _Problem:
             roots, inverses = roots | side.roots, inverses | side.inverses
         return cls(terms=tuple(terms), weight=weight, metric=metric, target=target, goal=goal, roots=roots,
                    inverses=inverses)  # fmt: skip
+
+    def improved(self, candidates: Sequence[Cores], *, sweeps: int) -> Cores:
+        """Return the best of the candidates after some sweeps, in these coordinates like all cores here."""
+        errors = [self.error(cores) for cores in candidates]
+        best, error = min(zip(candidates, errors, strict=True), key=lambda pair: pair[1])
+        enough = ROUNDING * self.metric.square(self.weight)
+        for _ in range(sweeps):
+            if error <= enough:
+                break
+            swept = self.sweep(best)
+            after = self.error(swept)
+            if after >= error:
+                break
+            gained, best, error = error - after, swept, after
+            if gained < ENOUGH * error:
+                break
+        return best
 
     def changed(self, cores: Sequence[Array], matrices: dict[tuple[int, int], Array]) -> Cores:
         """Return the cores with their modes multiplied by matrices."""

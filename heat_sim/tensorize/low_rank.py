@@ -46,9 +46,9 @@ def project(
     """Return ``G1`` (out_features, r1) and ``G2`` (r1, in_features) with the least weighted error.
 
     With U the first r1 left singular vectors of ``D^(1/2) W C^(1/2)``, the minimum of
-    ``||D^(1/2) (W - W') C^(1/2)||_F``
-    over all matrices of rank r1 is at ``W' = D^(-1/2) U U^T D^(1/2) W`` (Eckart and Young 1936 applied to the weighted
-    matrix; without D the data-aware form is DRONE's, Chen et al. 2021). C is never inverted, so it may be singular.
+    ``||D^(1/2) (W - W') C^(1/2)||_F`` over all matrices of rank r1 is at ``W' = D^(-1/2) U U^T D^(1/2) W`` (Eckart
+    and Young 1936 applied to the weighted matrix; without D the data-aware form is DRONE's, Chen et al. 2021). C is
+    never inverted, so it may be singular.
 
     Column k of G1 and row k of G2 have equal norms, in falling order of what they contribute: the
     cores of a smaller rank are the leading parts of those of a larger one.

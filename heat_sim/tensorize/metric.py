@@ -1,6 +1,4 @@
-"""In which norm a matrix is approximated: plain, weighted by its inputs, by the gradients at its outputs, or by
-both.
-"""
+"""The norm in which a matrix is approximated: plain, or weighted by its inputs, its outputs' gradients, or both."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ def project(
     """Return the cores that approximate the weight, float64, in the order of `factorization.core_names`.
 
     They make ``||D^(1/2) (W - W') C^(1/2)||_F`` small: low-rank exactly minimal; the other formats by a decomposition
-    that
-    makes the plain error small (TT-SVD within sqrt(d - 1) of the minimum, Oseledets 2011, corollary 2.4) and
-    alternating least squares from there, never worse than the decomposition.
+    that makes the plain error small (TT-SVD within sqrt(d - 1) of the minimum, Oseledets 2011, corollary 2.4) and
+    alternating least squares from there, never worse than the decomposition nor, by the given norm, than the
+    projection without moments. Rows that padding appends are zeros to be met like the others.
 
     Args:
         weight: W, (out_features, in_features), any float type.

@@ -17,7 +17,7 @@ from heat_sim.cache_folder import cache_folder, content_key
 from heat_sim.tensorize.factorization import Factorization
 from heat_sim.tensorize.projection import project
 
-RECIPE = 1
+RECIPE = 2
 """Raised when a projection gives other cores, so that no old ones are taken from the cache."""
 
 
@@ -133,7 +133,7 @@ class ProjectionCache:
 def _read(path: Path, factorization: Factorization) -> tuple[NDArray[np.float64], ...] | None:
     """Return the cores of a file; None if there is none, or not one of such cores."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             cores = tuple(arrays[f"arr_{k}"] for k in range(len(arrays.files)))
         os.utime(path)  # was read: goes last
     except (OSError, EOFError, BadZipFile, KeyError, ValueError):

@@ -28,9 +28,7 @@ def misfit(tensorization: Tensorization) -> str | None:
 
 
 def max_ranks(tensorization: Tensorization) -> tuple[int, ...]:
-    """Return ``(r0, r1, ..)``: those of a tensor train, which is a ring with r0 = 1; r0 at most the shorter end
-    mode.
-    """
+    """Return ``(r0, r1, ..)``: those of a tensor train, a ring with r0 = 1; r0 at most the shorter end mode."""
     modes = tensorization.modes
     inner = [min(math.prod(modes[:k]), math.prod(modes[k:])) for k in range(1, len(modes))]
     return (min(modes[0], modes[-1]), *inner)

@@ -123,10 +123,9 @@ def enumerate_tensorizations(
 ) -> tuple[Tensorization, ...]:
     """Return the tensorizations with a number of modes, the most uniform first.
 
-    Modes are ordered and above 1. They are ranked by the sum of the entropies of both sides; among
-    equals first come those with the least padding, then those whose products ``o_k * i_k`` are the most uniform
-    (where both sides have as
-    many modes), then lexicographically.
+    Modes are ordered and above 1. They are ranked by the sum of the entropies of both sides; among equals first come
+    those with the least padding, then those whose products ``o_k * i_k`` are the most uniform (where both sides have
+    as many modes), then lexicographically.
 
     Args:
         out_features: Rows of the weight matrix.

@@ -62,7 +62,8 @@ def contract(inputs: Sequence[tuple[str, ...]], arrays: Sequence[Array], output:
     >>> contract([("o", "r"), ("r", "i")], [np.ones((2, 3)), np.ones((3, 4))], ("i", "o")).shape
     (4, 2)
     """
-    letters = dict(zip(dict.fromkeys(var for vars_ in (*inputs, output) for var in vars_), string.ascii_letters))  # noqa: B905
+    distinct = dict.fromkeys(var for vars_ in (*inputs, output) for var in vars_)
+    letters = dict(zip(distinct, string.ascii_letters, strict=False))
     equation = (
         f"{','.join(''.join(letters[v] for v in vars_) for vars_ in inputs)}->{''.join(letters[v] for v in output)}"
     )

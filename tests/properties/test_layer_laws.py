@@ -17,7 +17,13 @@ from heat_sim.mapper.cascade.parts import PartSearch
 from heat_sim.mapper.cascade.trees import candidate_trees, orders_of, unfused_hull
 from heat_sim.mapper.layer import Machine
 from heat_sim.mapper.objective import OBJECTIVES, parse_objective
+from heat_sim.mapper.space import MapSpace
+from heat_sim.model import evaluate
 from heat_sim.tensorize.contraction import contract, contraction_trees, mac_optimal_tree, tree_to_text
+from heat_sim.tensorize.factorization import Factorization
+from heat_sim.tensorize.formats import FORMATS
+from heat_sim.tensorize.tensorization import Tensorization
+from tests.oracles.exhaustive_space import mappings
 
 LAYERS = {
     "low-rank": "Y[s,o] = X[s,i] * G[o,r] * H[r,i]",
@@ -114,6 +120,39 @@ def test_dynamic_programming_over_subsets_has_the_hull_of_all_trees(layer, machi
     for slope in (0.0, 0.5, 5.0, 1e5):
         best = min(energy_pj + slope * cycles for energy_pj, cycles in points)
         assert min(energy_pj + slope * cycles for energy_pj, cycles in found) == pytest.approx(best, rel=1e-12)
+
+
+@given(st.tuples(*[st.sampled_from((1, 2, 3))] * 4), st.integers(1, 2), machines(), st.booleans())
+@settings(max_examples=15)
+def test_a_sum_is_its_first_term_and_the_best_way_to_add_the_second(sizes, rank, machine, fuse):
+    """The second term is enumerated: every mapping, evaluated with partial sums that are there already (rule 5.5)."""
+    blocks, rows, columns, tokens = sizes
+    shape = Tensorization(out_modes=(blocks, rows), in_modes=(blocks, columns))
+    rank = min(rank, FORMATS["block-low-rank"].max_ranks(shape)[0])
+    low_rank, diagonal = Factorization(format="block-low-rank", tensorization=shape, ranks=(rank,)).einsums(tokens)
+    added = []
+    for mapping in mappings(MapSpace(einsum=diagonal, architecture=machine)):
+        try:
+            report = evaluate(diagonal, machine, mapping, link_transfers=False, accumulates=True)
+        except InfeasibleError:
+            continue
+        if "Y" in mapping.levels[0].keep:
+            added.append((report.energy_pj, report.cycles))
+    on = Machine(architecture=machine, fuse=fuse)
+    try:
+        first = on.map_layer(low_rank, activations="X", objective=OBJECTIVES["hull"]).options
+    except InfeasibleError:
+        assume(False)
+    assume(added)
+    sums = [(option.energy_pj + e, option.cycles + t) for option in first for e, t in added]
+    found = on.map_sum((low_rank, diagonal), activations="X")
+    for slope in (0.0, 0.5, 5.0, 1e5):
+        best = min(energy_pj + slope * cycles for energy_pj, cycles in sums)
+        assert min(each.energy_pj + slope * each.cycles for each in found) == pytest.approx(best, rel=1e-12)
+    for option in found:
+        assert [len(order.cascade.einsums) for order in option.orders][1:] == [1]
+        assert any("(on partial sums)" in row.name for row in option.rows())
+        assert option.stored_words == sum(order.contraction.stored_words for order in option.orders)
 
 
 def test_with_many_operands_the_trees_come_from_the_hull_and_the_result_is_not_proven():

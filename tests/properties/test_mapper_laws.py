@@ -17,7 +17,7 @@ from heat_sim.einsum import Einsum, parse_einsum
 from heat_sim.errors import HeatError, InfeasibleError
 from heat_sim.mapper import map_einsum
 from heat_sim.mapper.baselines import search_random
-from heat_sim.mapper.edp import least_edp, lower_left_hull
+from heat_sim.mapper.edp import least_edp, lower_left_hull, sum_vertices
 from heat_sim.mapper.objective import OBJECTIVES, Objective
 from heat_sim.mapper.padding import padded_spaces, trimmed
 from heat_sim.mapper.result import MappingResult
@@ -393,6 +393,9 @@ def test_machine_without_room_is_refused_with_the_level() -> None:
         map_einsum(einsum, machine)
 
 
+POSITIVE = st.integers(1, 10_000).map(lambda hundredths: hundredths / 100)
+
+
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(1, 50), st.integers(1, 50)), min_size=1, max_size=4), min_size=1, max_size=3
@@ -408,6 +411,24 @@ def test_network_edp_is_the_least_over_all_combinations(parts: list[list[Point]]
         for _ in range(count):
             sums = {(e + de, t + dt) for e, t in sums for de, dt in part}
     assert least_edp(parts, counts).edp == min(e * t for e, t in sums)
+
+
+@given(st.lists(st.lists(st.tuples(POSITIVE, POSITIVE), min_size=1, max_size=6), min_size=1, max_size=3), st.data())
+def test_what_a_vertex_chooses_is_what_it_sums(parts: list[list[Point]], data: st.DataObject) -> None:
+    counts = [data.draw(st.integers(1, 3)) for _ in parts]
+    for vertex in sum_vertices(parts, counts):
+        chosen = [part[i] for part, i in zip(parts, vertex.chosen, strict=True)]
+        assert vertex.delay == pytest.approx(sum(n * t for n, (_, t) in zip(counts, chosen, strict=True)), rel=1e-9)
+        scale = sum(n * max(e for e, _ in part) for n, part in zip(counts, parts, strict=True))
+        expected = sum(n * e for n, (e, _) in zip(counts, chosen, strict=True))
+        assert abs(vertex.energy - expected) <= 1e-9 * scale
+
+
+def test_edges_of_one_part_come_in_order_where_rounding_makes_their_slopes_equal() -> None:
+    """Three points on a line but for rounding: the last vertex is the last point."""
+    part = [(4.5495, 0.53), (2.9175, 2.45), (2.722, 2.68)]
+    assert lower_left_hull(part) == [0, 1, 2]
+    assert [vertex.chosen for vertex in sum_vertices([part], [1])] == [(0,), (1,), (2,)]
 
 
 def test_counts_beyond_64_bits_are_refused_before_the_search() -> None:

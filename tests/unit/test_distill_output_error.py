@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 
 from heat_sim.distill.batches import Batch, encode, sorted_batches  # noqa: E402
 from heat_sim.distill.calibrate import encoder_linears  # noqa: E402
+from heat_sim.distill.loop import seeded_torch  # noqa: E402
 from heat_sim.distill.output_error import BlockOutputError, LogitError, replaced_weights  # noqa: E402
 from heat_sim.distill.pretrained import load_classifier, load_tokenizer  # noqa: E402
 from heat_sim.errors import HeatError, SpecError  # noqa: E402
@@ -30,8 +31,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Any:
-    """An encoder that was not trained; in training mode, which must survive."""
-    return load_classifier(folder, classes=("negative", "positive")).train()
+    """An encoder that was not trained; in training mode, which must survive. Its head is drawn: from a seed."""
+    with seeded_torch(0):
+        return load_classifier(folder, classes=("negative", "positive")).train()
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +119,7 @@ def test_logit_error_is_the_divergence_of_a_copy_with_all_weights_replaced(
             p, q = (each(ids).logits[0].double().softmax(-1).numpy() for each in (dense, other))
         divergences.append(float(np.sum(p * np.log(p / q))))
     expected = np.mean(divergences)
-    assert expected > 1e-4
+    assert expected > 0.01
     assert LogitError(model, batches, rebuild=rebuild)(design) == pytest.approx(expected, rel=1e-3)
 
 

@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from heat_sim.architecture import Architecture, StorageLevel
-from heat_sim.codesign.network_cost import NetworkCost, NetworkCoster, attention, feed_forward
+from heat_sim.codesign.network_cascades import attention, feed_forward
+from heat_sim.codesign.network_cost import NetworkCost, NetworkCoster
 from heat_sim.einsum import Cascade
 from heat_sim.errors import SpecError
 from heat_sim.mapper.cache import MappingCache

@@ -85,14 +85,21 @@ def test_parameters_are_the_products_of_the_core_extents() -> None:
     assert BLOCK_TERM.parameters == 2 * (2 * 3 * 4 + 4 * 2 + 10 * 4)
 
 
-@pytest.mark.parametrize("of", [TUCKER, RING, BTT, BLOCKS], ids=lambda of: of.format)
-def test_a_matrix_of_the_format_is_found_again(of: Factorization) -> None:
-    """CP and block-term are left out: from a random start alternating least squares may end elsewhere."""
-    weight = dumb_matrix(of, random_cores(of))
+OPEN_RING = factorization("tensor-ring", (4, 3), (5, 2), (1, 3, 4, 2))
+"""With r0 = 1 a tensor ring is a tensor train."""
+
+
+@pytest.mark.parametrize(
+    ("of", "share"), [(TUCKER, 1e-12), (OPEN_RING, 1e-12), (BTT, 1e-12), (BLOCKS, 5e-3)], ids=lambda of: str(of)[:40]
+)
+def test_a_matrix_of_the_format_is_found_again(of: Factorization, share: float) -> None:
+    """Exactly where the truncation is; block-low-rank by an alternation that is stopped. CP, block-term and rings that
+    are closed are left out: alternating least squares may end elsewhere."""
+    weight = reconstruct(random_cores(of), of)
     samples = np.random.default_rng(1).normal(size=(of.in_features, 40))
     for moment in (None, samples @ samples.T / 40):
         found = reconstruct(project(weight, of, second_moment=moment), of)
-        assert np.linalg.norm(found - weight) <= (1e-1 if of is RING else 2e-2) * np.linalg.norm(weight)
+        assert np.linalg.norm(found - weight) <= share * np.linalg.norm(weight)
 
 
 def test_monarch_is_the_svd_of_every_block() -> None:
