@@ -10,7 +10,9 @@ import typer
 from heat_sim import __version__
 from heat_sim.cli.codesign import codesign_command
 from heat_sim.cli.console import err
+from heat_sim.cli.decompose import decompose_command
 from heat_sim.cli.distill import distill_command
+from heat_sim.cli.estimate_check import estimate_check_command
 from heat_sim.cli.evaluate import evaluate_command
 from heat_sim.cli.map import map_command
 from heat_sim.cli.run import run_command
@@ -41,6 +43,8 @@ for name, command in (
     ("score", score_command),
     ("codesign", codesign_command),
     ("distill", distill_command),
+    ("estimate-check", estimate_check_command),
+    ("decompose", decompose_command),
     ("table", table_command),
     ("plot", plot_command),
 ):

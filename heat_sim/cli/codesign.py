@@ -16,12 +16,14 @@ from heat_sim.cli.options import (
     Data,
     Designs,
     ErtFile,
+    Estimate,
     Formats,
     Generations,
     Model,
     Out,
     Population,
     Seed,
+    Seeding,
     TeacherEpochs,
     Tokens,
 )
@@ -38,6 +40,8 @@ def codesign_command(
     population: Population = 32,
     generations: Generations = 12,
     designs: Designs = 8,
+    estimate: Estimate = "activation",
+    seeding: Seeding = True,
     seed: Seed = 0,
     teacher_epochs: TeacherEpochs = 2,
     calibration: Annotated[
@@ -71,6 +75,7 @@ def codesign_command(
         network = load_network(folder, tokens=tokens, name=name)
         folder = search(
             known, network, arch=arch, ert=ert, formats=formats, designs=designs, out=out, add_bar=add_bar,
+            estimate=estimate, seeding=seeding,
             settings=SearchSettings(population=population, generations=generations, seed=seed),
             arguments={"model": model, "data": data, "teacher_epochs": teacher_epochs},
         )  # fmt: skip

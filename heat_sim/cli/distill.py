@@ -8,7 +8,7 @@ import typer
 
 from heat_sim.cli.bench import prepare_bench
 from heat_sim.cli.console import bars
-from heat_sim.cli.options import LayerEpochs, LogitEpochs, RunFolder
+from heat_sim.cli.options import LayerEpochs, LogitEpochs, Projection, RunFolder
 from heat_sim.cli.show import print_run
 
 
@@ -17,6 +17,7 @@ def distill_command(
     design: Annotated[
         list[str] | None, typer.Option(help="Id of a design to distil; may be given again. Default: picked.")
     ] = None,
+    projection: Projection = "sequential",
     layer_epochs: LayerEpochs = 1,
     logit_epochs: LogitEpochs = 1,
 ) -> None:
@@ -40,6 +41,6 @@ def distill_command(
         )  # fmt: skip
         from heat_sim.cli.measure import measure
 
-        measure(run, bench, designs=design, layer_epochs=layer_epochs, logit_epochs=logit_epochs, seed=seed,
-                add_bar=add_bar)  # fmt: skip
+        measure(run, bench, designs=design, projection=projection, layer_epochs=layer_epochs,
+                logit_epochs=logit_epochs, seed=seed, add_bar=add_bar)  # fmt: skip
     print_run(run)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
 from heat_sim.cli.bench import AddBar, Bench, stage_bars
 from heat_sim.cli.console import err
+from heat_sim.cli.options import ProjectionName
+from heat_sim.cli.start import Start
 from heat_sim.codesign.chosen import DENSE
 from heat_sim.codesign.front import FrontRow
 from heat_sim.distill.batches import encode, sorted_batches
-from heat_sim.distill.convert import project_design, save_student
+from heat_sim.distill.convert import save_student
 from heat_sim.distill.measure import measure_accuracy
 from heat_sim.distill.settings import DistillSettings
 from heat_sim.distill.train import distill
@@ -28,12 +28,24 @@ def measure(
     bench: Bench,
     *,
     designs: Sequence[str] | None,
+    projection: ProjectionName,
     layer_epochs: int,
     logit_epochs: int,
     seed: int,
     add_bar: AddBar,
 ) -> None:
-    """Add measured accuracies to the rows of a run; written after each one, so that a stop loses one at the most."""
+    """Add measured accuracies to the rows of a run; written after each one, so that a stop loses one at the most.
+
+    Args:
+        folder: Of the run.
+        bench: Model, task and calibration of the run.
+        designs: Those to distil; None for the one that `pick` finds.
+        projection: How a student is made from the weights, see `Start`.
+        layer_epochs: Of layer-wise distillation.
+        logit_epochs: Of logit distillation.
+        seed: Of the distillation.
+        add_bar: Adds a progress bar.
+    """
     rows = {row.design: row for row in read_front(folder)}
     unknown = sorted(set(designs or ()) - (rows.keys() - {DENSE}))
     if unknown:
@@ -50,10 +62,10 @@ def measure(
         rows[name] = replace(rows[name], **accuracy)  # type: ignore[arg-type]  # the keys are fields of the row
         write_front(folder, tuple(rows.values()))
 
+    start = Start(bench=bench, projection=projection)
+
     def project(name: str) -> object:
-        design = load_design(design_path(folder, name))
-        with threadpool_limits(limits=1, user_api="blas"):  # as in the search: many small decompositions
-            return project_design(bench.teacher.model, design, second_moments=bench.calibration.second_moments)
+        return start(load_design(design_path(folder, name)))
 
     tick = add_bar("measure projected", len(rows))
     update(DENSE, projected_accuracy=measure_accuracy(bench.teacher.model, batches, precision=settings.precision))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -45,6 +45,25 @@ Tokens = Annotated[int, typer.Option(min=1, help="Sequence length the simulator 
 Formats = Annotated[str, typer.Option(help="Formats to search, with commas; dense is always among them.")]
 Population = Annotated[int, typer.Option(min=2, help="NSGA-II: designs per generation.")]
 Generations = Annotated[int, typer.Option(min=1, help="NSGA-II: generations.")]
+Seeding = Annotated[
+    bool,
+    typer.Option(
+        "--seeding/--no-seeding",
+        help="Start from the designs of least error for their energy and delay, or from uniform and random ranks.",
+    ),
+]
+Estimate = Annotated[
+    Literal["activation", "weight", "fisher"],
+    typer.Option(help="Estimated loss: error of outputs on calibration text, of weights, or of the loss there."),
+]
+ProjectionName = Literal["sequential", "fisher", "activation", "frobenius"]
+Projection = Annotated[
+    ProjectionName,
+    typer.Option(
+        help="What the factorised matrices approximate: the weights (frobenius), their outputs on calibration text "
+        "(activation), the loss there (fisher), or that on the outputs of the compressed matrices before (sequential)."
+    ),
+]
 Designs = Annotated[int, typer.Option(min=1, help="Designs of the front to choose, spread over the EDP gain.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of every random choice.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; a new one below results/ if left out.")]

@@ -13,6 +13,7 @@ from heat_sim.cli.options import (
     Data,
     Designs,
     ErtFile,
+    Estimate,
     Formats,
     Generations,
     LayerEpochs,
@@ -20,7 +21,9 @@ from heat_sim.cli.options import (
     Model,
     Out,
     Population,
+    Projection,
     Seed,
+    Seeding,
     TeacherEpochs,
     Tokens,
 )
@@ -37,8 +40,11 @@ def run_command(
     population: Population = 32,
     generations: Generations = 12,
     designs: Designs = 8,
+    estimate: Estimate = "activation",
+    seeding: Seeding = True,
     seed: Seed = 0,
     teacher_epochs: TeacherEpochs = 2,
+    projection: Projection = "sequential",
     layer_epochs: LayerEpochs = 1,
     logit_epochs: LogitEpochs = 1,
     out: Out = None,
@@ -62,9 +68,10 @@ def run_command(
         network = load_network(bench.teacher.folder, tokens=tokens, name=bench.model)
         folder = search(
             bench.calibration, network, arch=arch, ert=ert, formats=formats, designs=designs, out=out, add_bar=add_bar,
+            estimate=estimate, seeding=seeding,
             settings=SearchSettings(population=population, generations=generations, seed=seed),
             arguments={"model": model, "data": data, "teacher_epochs": teacher_epochs},
         )  # fmt: skip
-        measure(folder, bench, designs=None, layer_epochs=layer_epochs, logit_epochs=logit_epochs, seed=seed,
-                add_bar=add_bar)  # fmt: skip
+        measure(folder, bench, designs=None, projection=projection, layer_epochs=layer_epochs,
+                logit_epochs=logit_epochs, seed=seed, add_bar=add_bar)  # fmt: skip
     print_run(folder)

@@ -9,12 +9,13 @@ from heat_sim.cli.bench import AddBar
 from heat_sim.cli.console import err
 from heat_sim.cli.inputs import architecture_files, read_architecture, searched_formats
 from heat_sim.codesign.chosen import chosen_designs, front_rows
-from heat_sim.codesign.estimate import ActivationError
+from heat_sim.codesign.estimate import ESTIMATES
 from heat_sim.codesign.evaluator import Evaluator
 from heat_sim.codesign.matrix_errors import MatrixErrors
 from heat_sim.codesign.nsga2 import Generation
 from heat_sim.codesign.search import SearchResult, SearchSettings, search_designs, spread
 from heat_sim.codesign.space import design_space
+from heat_sim.codesign.start import strong_start
 from heat_sim.distill.calibration import Calibration
 from heat_sim.errors import SpecError
 from heat_sim.mapper.cache import MappingCache
@@ -34,6 +35,8 @@ def search(
     formats: str,
     designs: int,
     out: Path | None,
+    estimate: str,
+    seeding: bool,
     settings: SearchSettings,
     arguments: dict[str, object],
     add_bar: AddBar,
@@ -43,20 +46,27 @@ def search(
     spec = read_architecture(arch, ert)
     names = searched_formats(formats)
     space = design_space(network, formats=names)
+    loss = ESTIMATES[estimate](
+        errors=MatrixErrors(
+            weights=calibration.weights, second_moments=calibration.second_moments, project=ProjectionCache(),
+            gradient_moments=calibration.gradient_moments if estimate == "fisher" else {},
+        )
+    )  # fmt: skip
     evaluator = Evaluator(
         network=network,
         machine=Machine(
             architecture=spec.architecture, constraints=spec.constraints, cache=MappingCache(), fuse=False, merged=True
         ),
-        estimate=ActivationError(
-            errors=MatrixErrors(
-                weights=calibration.weights, second_moments=calibration.second_moments, project=ProjectionCache()
-            )
-        ),
+        estimate=loss,
     )  # fmt: skip
     folder = new_run_folder(
         out, name=f"{network.name}-{spec.architecture.name}-s{network.tokens}-seed{settings.seed}"
     )  # fmt: skip
+    start: tuple[dict[str, int], ...] = ()
+    if seeding:
+        tick = add_bar("allot ranks", 1)
+        start = strong_start(space, evaluator, estimate=loss, count=settings.population // 2)
+        tick(1, f"{len(start)} designs to start from")
     tick = add_bar("search designs", settings.generations)
 
     def report(generation: Generation) -> None:
@@ -66,7 +76,7 @@ def search(
             f"{generation.evaluations} designs, front {len(generation.front)}, EDP gain to {best:.1f}x",
         )
 
-    result = search_designs(space, evaluator, settings=settings, report=report)
+    result = search_designs(space, evaluator, settings=settings, seeds=start, report=report)
     chosen = spread(result.front, dense=result.dense, count=designs)
     if not chosen:
         raise SpecError(
@@ -84,7 +94,7 @@ def search(
             arguments={
                 **arguments, "arch": str(arch), "ert": None if ert is None else str(ert), "tokens": network.tokens,
                 "formats": ",".join(names), "population": settings.population, "generations": settings.generations,
-                "designs": designs,
+                "designs": designs, "estimate": estimate, "seeding": seeding,
             },
             seed=settings.seed,
             spec_files=architecture_files(arch, ert),

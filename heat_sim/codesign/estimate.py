@@ -24,6 +24,13 @@ class LossEstimate(Protocol):
         """Return the estimated loss of a design, given per matrix name."""
 
 
+class AdditiveEstimate(LossEstimate, Protocol):
+    """An estimate that grows with a sum over the matrices, so that the best ranks for a budget can be worked out."""
+
+    def squared(self, name: str, factorization: Factorization, /) -> float:
+        """Return what one matrix adds to the sum."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WeightError:
     """Root mean square over the matrices of ``||W - W'||_F / ||W||_F``: what HEAT projects by (Gu et al. 2022).
@@ -34,9 +41,13 @@ class WeightError:
 
     errors: MatrixErrors
 
+    def squared(self, name: str, factorization: Factorization, /) -> float:
+        """Return the squared relative error of one matrix."""
+        return _ratio(self.errors(name, factorization).weight, self.errors.whole(name).weight)
+
     def __call__(self, design: Mapping[str, Factorization], /) -> float:
         """Return the root mean square of the relative errors of the design's matrices."""
-        return _root_mean([(self.errors(n, f).weight, self.errors.whole(n).weight) for n, f in design.items()])
+        return _root_mean([self.squared(name, factorization) for name, factorization in design.items()])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,11 +62,13 @@ class ActivationError:
 
     errors: MatrixErrors
 
+    def squared(self, name: str, factorization: Factorization, /) -> float:
+        """Return the squared relative error of one matrix."""
+        return _ratio(self.errors(name, factorization).activation, self.errors.whole(name).activation)
+
     def __call__(self, design: Mapping[str, Factorization], /) -> float:
         """Return the root mean square of the relative errors of the design's matrices."""
-        return _root_mean(
-            [(self.errors(n, f).activation, self.errors.whole(n).activation) for n, f in design.items()]
-        )  # fmt: skip
+        return _root_mean([self.squared(name, factorization) for name, factorization in design.items()])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,14 +92,18 @@ class FisherError:
                          expected="one for every matrix", remedy="Calibrate on labelled text, or choose activation.")
             )  # fmt: skip
 
+    def squared(self, name: str, factorization: Factorization, /) -> float:
+        """Return ``||D^(1/2) (W - W') C^(1/2)||_F^2`` of one matrix."""
+        return self.errors(name, factorization).fisher
+
     def __call__(self, design: Mapping[str, Factorization], /) -> float:
         """Return the root of the ratio of both sums."""
-        lost = sum(self.errors(name, factorization).fisher for name, factorization in design.items())
+        lost = sum(self.squared(name, factorization) for name, factorization in design.items())
         whole = sum(self.errors.whole(name).fisher for name in design)
         return float(np.sqrt(lost / whole)) if whole > 0 else 0.0
 
 
-ESTIMATES: Mapping[str, Callable[..., LossEstimate]] = {
+ESTIMATES: Mapping[str, Callable[..., AdditiveEstimate]] = {
     "weight": WeightError,
     "activation": ActivationError,
     "fisher": FisherError,
@@ -94,5 +111,9 @@ ESTIMATES: Mapping[str, Callable[..., LossEstimate]] = {
 """Name to estimate, for those that need nothing but `MatrixErrors`."""
 
 
-def _root_mean(pairs: list[tuple[float, float]]) -> float:
-    return float(np.sqrt(np.mean([lost / whole if whole > 0 else 0.0 for lost, whole in pairs])))
+def _ratio(lost: float, whole: float) -> float:
+    return lost / whole if whole > 0 else 0.0
+
+
+def _root_mean(squares: list[float]) -> float:
+    return float(np.sqrt(np.mean(squares)))

@@ -75,13 +75,20 @@ class Evaluator:
             for matrix in members
         }
 
+    def ways(self, factorization: Factorization) -> tuple[LayerOption, ...]:
+        """Return the ways to run one matrix that a network of least EDP may have: the hull of energy and cycles."""
+        if factorization not in self._options:
+            einsums = factorization.einsums(self.network.tokens)
+            self._options[factorization] = self.machine.map_sum(einsums, activations=ACTIVATIONS)
+        return self._options[factorization]
+
     def _cost(self, factorizations: tuple[Factorization, ...]) -> DesignCost:
         if not self._attention:
             for einsum in self.network.attention:
                 one = Cascade(name=einsum.name, einsums=(einsum,))
                 found = self.machine.map_cascade(one, objective=_HULL, weights=frozenset())
                 self._attention.append(tuple(LayerOption(orders=(), mapped=each) for each in found.front))
-        parts = [self._layer(factorization) for factorization in factorizations] + self._attention
+        parts = [self.ways(factorization) for factorization in factorizations] + self._attention
         members = [len(group) for group in self.network.classes.values()]
         counts = members + [self.network.layers] * len(self._attention)
         points = [[(option.energy_pj, float(option.cycles)) for option in options] for options in parts]
@@ -96,9 +103,3 @@ class Evaluator:
             matrix_parameters=sum(n * option.stored_words for n, option in zip(members, layers, strict=True)),
             estimated_loss=self.estimate(self.per_matrix(factorizations)),
         )
-
-    def _layer(self, factorization: Factorization) -> tuple[LayerOption, ...]:
-        if factorization not in self._options:
-            einsums = factorization.einsums(self.network.tokens)
-            self._options[factorization] = self.machine.map_sum(einsums, activations=ACTIVATIONS)
-        return self._options[factorization]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from threadpoolctl import threadpool_limits
@@ -62,17 +62,19 @@ def search_designs(
     evaluator: Evaluator,
     *,
     settings: SearchSettings,
+    seeds: Sequence[Genome] = (),
     report: Callable[[Generation], None] = lambda _generation: None,
 ) -> SearchResult:
     """Return the front of (EDP, estimated loss) over every design costed.
 
-    The first generation holds the dense network and uniform rank settings of every format, so the
-    front is never worse than those.
+    The first generation holds the dense network, the seeds, and, as far as there is room, uniform rank settings of
+    every format: the front is never worse than those.
 
     Args:
         space: The genes; it must have the dense option.
         evaluator: Costs designs.
         settings: Budget and seed.
+        seeds: Genomes to start from, at most the population less one; those of `strong_start`, for example.
         report: Called after each generation.
     """
     seen: dict[tuple[object, ...], DesignCost] = {}
@@ -96,16 +98,16 @@ def search_designs(
             population=settings.population,
             generations=settings.generations,
             seed=settings.seed,
-            first=_first_generation(space)[: settings.population],
+            first=_first_generation(space, seeds)[: settings.population],
             report=report,
         )
     front = non_dominated(list(seen.values()), lambda point: (point.edp_pj_cycles, point.estimated_loss))
     return SearchResult(dense=dense, front=tuple(front), costed=len(seen))
 
 
-def _first_generation(space: DesignSpace) -> tuple[dict[str, int], ...]:
-    """Return the dense genome, then every format at an eighth, a quarter, a half and all of its rank range."""
-    genomes = [dense_genome(space)]
+def _first_generation(space: DesignSpace, seeds: Sequence[Genome]) -> tuple[dict[str, int], ...]:
+    """Return the dense genome, the seeds, every format at an eighth, a quarter, a half and all of its rank range."""
+    genomes = [dense_genome(space), *map(dict, seeds)]
     formats = dict.fromkeys(name for each in space.classes for name, _ in each.options if name != "dense")
     for name in formats:
         for step in (RANK_STEPS // 8, RANK_STEPS // 4, RANK_STEPS // 2, RANK_STEPS):

@@ -196,6 +196,22 @@ def evaluation_mode(model: Any) -> Iterator[None]:
         model.train(was_training)
 
 
+def calibration_batches(teacher: Teacher, task: TextTask, *, sentences: int = 256) -> tuple[Batch, ...]:
+    """Return the calibration text: the first training sentences, cut where the model takes no more.
+
+    Args:
+        teacher: The fine-tuned model.
+        task: Its task.
+        sentences: How many rows.
+
+    >>> calibration_batches(teacher, task)[0].input_ids.shape  # doctest: +SKIP
+    torch.Size([32, 5])
+    """
+    max_length = min(int(teacher.tokenizer.model_max_length), int(teacher.model.config.max_position_embeddings))
+    rows = encode(teacher.tokenizer, task, split="train", max_length=max_length, max_rows=sentences)
+    return sorted_batches(rows, batch_size=32)
+
+
 def prepare_calibration(
     teacher: Teacher, task: TextTask, *, sentences: int = 256, progress: Progress = ignore_progress
 ) -> Calibration:
@@ -212,14 +228,12 @@ def prepare_calibration(
     """
     path = calibration_path(teacher.folder, sentences=sentences)
     if not path.is_file():
-        max_length = min(int(teacher.tokenizer.model_max_length), int(teacher.model.config.max_position_embeddings))
-        rows = encode(teacher.tokenizer, task, split="train", max_length=max_length, max_rows=sentences)
-        batches = sorted_batches(rows, batch_size=32)
+        batches = calibration_batches(teacher, task, sentences=sentences)
         calibration = Calibration(
             weights=weight_matrices(teacher.model),
             second_moments=second_moments(teacher.model, batches, progress=progress),
             gradient_moments=gradient_moments(teacher.model, batches, progress=progress),
-            tokens=sum(map(len, rows.tokens)),
+            tokens=sum(int(batch.attention_mask.sum()) for batch in batches),
         )
         save_calibration(calibration, path)
     return load_calibration(path)

@@ -17,7 +17,10 @@ from heat_sim.distill.convert import factorize
 from heat_sim.distill.joint import stacked_gradient_moment, stacked_second_moment
 from heat_sim.distill.progress import Progress, ProgressEvent, ignore_progress
 from heat_sim.tensorize.design import Design, LayerDesign
-from heat_sim.tensorize.projection import project, reconstruct
+from heat_sim.tensorize.project_all import Task, project_all
+from heat_sim.tensorize.projection import project as plain_project
+from heat_sim.tensorize.projection import reconstruct
+from heat_sim.tensorize.projection_cache import Project
 
 Array = NDArray[np.float64]
 
@@ -32,6 +35,7 @@ def project_sequentially(
     *,
     correct: bool = True,
     gradient_moments: Mapping[str, NDArray[np.floating]] | None = None,
+    project: Project = plain_project,
     progress: Progress = ignore_progress,
 ) -> Any:
     """Return the student whose cores approximate the model's weights, projected in forward order, without training.
@@ -49,6 +53,7 @@ def project_sequentially(
         batches: The calibration text.
         correct: Aim at the dense outputs, see `corrected_target`; else at the weights.
         gradient_moments: E[g g^T] at each matrix's output, by name; None to count all outputs alike.
+        project: From a weight to cores, for example one that remembers.
         progress: Told about the stage `project` after each set of matrices with one input.
 
     Raises:
@@ -67,24 +72,22 @@ def project_sequentially(
         for step, entries in enumerate(_entries(groups, design), start=1):
             inputs = {first_of[member] for _, _, members in entries for member in members}
             moments = {name: _moments(student, model if correct else None, name, batches) for name in sorted(inputs)}
-            for name, layer, members in entries:
-                met = [moments[first_of[member]] for member in members]
-                weights = [dense[member].weight.detach().to(torch.float64).numpy() for member in members]
-                if correct:
-                    weights = [
-                        corrected_target(weight, second=second, cross=cross)
-                        for weight, (second, cross) in zip(weights, met, strict=True)
-                    ]
-                cores[name] = project(
-                    np.concatenate(weights),  # (rows of all members, in_features)
-                    layer.factorization,
-                    second_moment=stacked_second_moment([second for second, _ in met]),
-                    gradient_moment=None
+            tasks = {
+                name: _task(
+                    [dense[member].weight.detach().to(torch.float64).numpy() for member in members],
+                    [moments[first_of[member]] for member in members],
+                    layer=layer,
+                    correct=correct,
+                    gradient_moments=None
                     if gradient_moments is None
-                    else stacked_gradient_moment([gradient_moments[member] for member in members]),
+                    else [gradient_moments[member] for member in members],
                 )
-                rebuilt = np.split(reconstruct(cores[name], layer.factorization), len(members))
-                with torch.no_grad():
+                for name, layer, members in entries
+            }
+            cores |= project_all(tasks, project=project)
+            with torch.no_grad():
+                for name, layer, members in entries:
+                    rebuilt = np.split(reconstruct(cores[name], layer.factorization), len(members))
                     for member, rows in zip(members, rebuilt, strict=True):
                         compressed[member].weight.copy_(torch.from_numpy(rows))
             progress(ProgressEvent(stage="project", step=step, steps=len(groups)))
@@ -146,6 +149,28 @@ def input_groups(model: Any, batch: Batch) -> tuple[tuple[str, ...], ...]:
         for handle in handles:
             handle.remove()
     return tuple(map(tuple, groups.values()))
+
+
+def _task(
+    weights: Sequence[Array],
+    moments: Sequence[tuple[Array, Array]],
+    *,
+    layer: LayerDesign,
+    correct: bool,
+    gradient_moments: Sequence[NDArray[np.floating]] | None,
+) -> Task:
+    """Return what is to be projected for one entry: its matrices stacked, or what they should be on other inputs."""
+    if correct:
+        weights = [
+            corrected_target(weight, second=second, cross=cross)
+            for weight, (second, cross) in zip(weights, moments, strict=True)
+        ]
+    return Task(
+        weight=np.concatenate(weights),  # (rows of all members, in_features)
+        factorization=layer.factorization,
+        second_moment=stacked_second_moment([second for second, _ in moments]),
+        gradient_moment=None if gradient_moments is None else stacked_gradient_moment(gradient_moments),
+    )
 
 
 _Entry = tuple[str, LayerDesign, tuple[str, ...]]

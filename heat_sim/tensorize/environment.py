@@ -1,4 +1,4 @@
-"""What surrounds one core in a product: the Gram matrices that make its least-squares problem easy.
+"""What surrounds one core in a product: its normal equations, and the Gram matrices that make them easy to solve.
 
 With the identity for a metric, the normal equations of a core are its own array times, rank by rank, the Gram matrices
 of the parts into which the product falls when the core is taken out. Their inverses are the exact solution then, and
@@ -7,13 +7,17 @@ a good preconditioner for every metric near the identity.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import string
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+import opt_einsum
 from numpy.typing import NDArray
 
 from heat_sim.tensorize.core_spec import CoreSpec, Term
+from heat_sim.tensorize.metric import Metric
 from heat_sim.tensorize.term_arrays import contract
 
 Array = NDArray[np.float64]
@@ -46,6 +50,53 @@ class Preconditioner:
             solved = inverse @ flat if inverse.ndim == len(batch) + 2 else inverse[..., None] * flat
             core = solved.reshape(moved.shape).transpose(np.argsort(order))
         return core
+
+
+def normal_operator(term: Term, cores: Sequence[Array], which: int, metric: Metric) -> Callable[[Array], Array]:
+    """Return what takes core `which`, whatever its numbers, to the adjoint of ``D W(core) C``: the left-hand side of
+    its normal equations.
+
+    Moments and cores are multiplied in the order of the fewest operations: the matrix is built only where nothing is
+    cheaper, and what does not depend on the core is worked out once.
+    """
+    sides = ((metric.outputs, term.out_vars), (metric.inputs, term.in_vars))
+    weighted = {var for moment, vars_ in sides if moment is not None for var in vars_}
+    weighted -= {var for moment, vars_ in sides if moment is None for var in vars_}  # a diagonal: equal on both sides
+    modes = set(term.mode_vars)
+
+    def twins(vars_: Sequence[str]) -> tuple[str, ...]:
+        return tuple(f"{var}'" if var in weighted or var not in modes else var for var in vars_)
+
+    extents = term.extents
+    moments = [
+        (moment.reshape([extents[var] for var in (*vars_, *vars_)]), (*vars_, *twins(vars_)))
+        for moment, vars_ in sides
+        if moment is not None
+    ]
+    others = [k for k in range(len(cores)) if k != which]
+    operands = [
+        *((cores[k], term.cores[k].rank_vars) for k in others),
+        *((cores[k], twins(term.cores[k].rank_vars)) for k in others),
+        *moments,
+    ]
+    own = term.cores[which]
+    names = [own.rank_vars, *(vars_ for _, vars_ in operands), twins(own.rank_vars)]
+    letters = dict(zip(dict.fromkeys(var for vars_ in names for var in vars_), string.ascii_letters, strict=False))
+    *inputs, output = ("".join(letters[var] for var in vars_) for vars_ in names)
+    equation = f"{','.join(inputs)}->{output}"
+    arrays = [array for array, _ in operands]
+    path = _path(equation, (own.shape, *(array.shape for array in arrays)))
+    constants = range(1, len(inputs))
+    product: Callable[[Array], Array] = opt_einsum.contract_expression(
+        equation, own.shape, *arrays, constants=constants, optimize=path
+    )
+    return product
+
+
+@lru_cache(maxsize=1024)
+def _path(equation: str, shapes: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:
+    path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize="dp")
+    return list(path)
 
 
 def preconditioner(term: Term, cores: Sequence[Array], which: int) -> Preconditioner:

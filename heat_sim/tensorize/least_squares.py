@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heat_sim.tensorize.core_spec import Term
-from heat_sim.tensorize.environment import preconditioner
+from heat_sim.tensorize.environment import normal_operator, preconditioner
 from heat_sim.tensorize.metric import PLAIN, Metric
 from heat_sim.tensorize.tensorization import Tensorization
 from heat_sim.tensorize.term_arrays import adjoint, matrix_of
@@ -172,38 +172,46 @@ class _Problem:
     def sweep(self, cores: Sequence[Array]) -> Cores:
         """Return the cores after each was improved once, there and back."""
         parts = self.split(cores)
-        gap = self.goal.times(self.target - self.matrix(cores))  # D (W - W') C, kept up to date
         places = [(n, k) for n, (term, _) in enumerate(parts) for k in range(len(term.cores))]
+        image = self.goal.times(self.target)  # D W C
+        wanted, current = image, None
         for n, k in (*places, *places[-2::-1]):
             term, own = parts[n]
-            gap = self._improve(term, own, k, gap)
+            if n != current and len(parts) > 1:
+                others = [matrix_of(*part) for m, part in enumerate(parts) if m != n]
+                wanted, current = image - self.goal.times(np.sum(others, axis=0)), n
+            own[k] = self._improved(term, own, k, wanted)
         return [core for _, own in parts for core in own]
 
-    def _improve(self, term: Term, cores: Cores, k: int, gap: Array) -> Array:
-        """Replace core k of a term after some steps on its own least-squares problem; return the new gap."""
-        solve = preconditioner(term, cores, k)
-        residual = adjoint(term, cores, k, gap)
+    def _improved(self, term: Term, cores: Cores, k: int, wanted: Array) -> Array:
+        """Return core k of a term after some steps on its own least-squares problem.
+
+        Args:
+            term: Of the cores.
+            cores: Its cores.
+            k: Index of the core.
+            wanted: What ``D W' C`` of the term should be.
+        """
+        solve, normal = preconditioner(term, cores, k), normal_operator(term, cores, k, self.goal)
+        core = cores[k]
+        residual = adjoint(term, cores, k, wanted) - normal(core)
         direction = solved = solve(residual)
         square = float(np.vdot(residual, solved))
         enough = ROUNDING * square
-        core = cores[k]
         for _ in range(STEPS_PER_CORE):
             if square <= enough:
                 break
-            moved = self.goal.times(matrix_of(term, [*cores[:k], direction, *cores[k + 1 :]]))
-            image = adjoint(term, cores, k, moved)
+            image = normal(direction)
             curvature = float(np.vdot(direction, image))
             if curvature <= 0.0:  # only if rounding made a moment indefinite
                 break
             step = square / curvature
             core = core + step * direction
-            gap = gap - step * moved
             residual = residual - step * image
             solved = solve(residual)
             square, before = float(np.vdot(residual, solved)), square
             direction = solved + (square / before) * direction
-        cores[k] = core
-        return gap
+        return core
 
 
 def balanced(cores: Sequence[Array], terms: Sequence[Term]) -> Cores:

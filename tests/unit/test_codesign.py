@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -17,6 +18,7 @@ from heat_sim.codesign.matrix_errors import MatrixErrors
 from heat_sim.codesign.pareto import non_dominated
 from heat_sim.codesign.search import SearchSettings, search_designs, spread
 from heat_sim.codesign.space import RANK_STEPS, dense_genome, design_space
+from heat_sim.codesign.start import strong_start
 from heat_sim.errors import SpecError
 from heat_sim.mapper.layer import Machine
 from heat_sim.mapper.objective import OBJECTIVES
@@ -154,6 +156,41 @@ def test_search_is_reproducible_and_its_front_is_a_front(evaluator):
     # The first generation holds the dense network, so the front reaches zero loss.
     assert points[-1][1] == 0.0
     assert points[-1][0] <= first.dense.edp_pj_cycles
+
+
+def test_no_design_with_equal_rank_genes_has_less_error_for_the_same_energy_and_delay_than_a_strong_start(evaluator):
+    few = (3, 9, 17)
+    dense = evaluator.cost(SPACE.decode(dense_genome(SPACE)))
+    seeds = strong_start(SPACE, evaluator, estimate=evaluator.estimate, count=50, steps=few)
+    tables = []
+    for index, (each, members) in enumerate(zip(SPACE.classes, NETWORK.classes.values(), strict=True)):
+        table = set()
+        for option, step in itertools.product(range(len(each.options)), few):
+            genome = {v.name: step for v in SPACE.variables} | {f"option{i}": 0 for i in range(len(SPACE.classes))}
+            factorization = SPACE.decode(genome | {f"option{index}": option})[index]
+            error = sum(evaluator.estimate.squared(matrix.name, factorization) for matrix in members)
+            hull = evaluator.machine.map_sum(factorization.einsums(NETWORK.tokens), activations="X")
+            cost = min(way.energy_pj / dense.energy_pj + way.cycles / dense.cycles for way in hull)
+            table.add((factorization, len(members) * cost, error))
+        tables.append(list(table))
+    every = [(sum(c for _, c, _ in one), sum(e for *_, e in one)) for one in itertools.product(*tables)]
+    assert len(seeds) > 3
+    for seed in seeds:
+        chosen = SPACE.decode(seed)
+        picked = [next(row for row in t if row[0] == f) for t, f in zip(tables, chosen, strict=True)]
+        cost, error = sum(c for _, c, _ in picked), sum(e for *_, e in picked)
+        assert error <= min(e for c, e in every if c <= cost) * (1 + 1e-12)
+
+
+def test_a_search_from_a_strong_start_has_its_designs_or_better_ones(evaluator):
+    seeds = strong_start(SPACE, evaluator, estimate=evaluator.estimate, count=5)
+    found = search_designs(SPACE, evaluator, settings=SearchSettings(population=10, generations=1), seeds=seeds)
+    for seed in seeds:
+        cost = evaluator.cost(SPACE.decode(seed))
+        assert any(
+            each.edp_pj_cycles <= cost.edp_pj_cycles and each.estimated_loss <= cost.estimated_loss
+            for each in found.front
+        )
 
 
 def test_spread_designs_become_rows_and_files(evaluator):
