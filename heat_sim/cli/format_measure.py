@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from heat_sim.cli.bench import Bench
 from heat_sim.cli.format_cells import Cell
 from heat_sim.cli.format_plan import FROBENIUS
-from heat_sim.distill.batches import Batch, encode, sorted_batches
+from heat_sim.distill.batches import Batch
+from heat_sim.distill.calibrate import calibration_batches
 from heat_sim.distill.measure import correct_rows
 from heat_sim.distill.output_error import replaced_weights
 from heat_sim.distill.progress import ProgressEvent
@@ -25,9 +26,6 @@ from heat_sim.tensorize.factorization import Factorization
 from heat_sim.tensorize.project_all import Task, project_all
 from heat_sim.tensorize.projection import reconstruct
 from heat_sim.tensorize.projection_cache import Project
-
-_CALIBRATION_SENTENCES = 256
-"""As many as `prepare_calibration` runs, so that all projections know the same text."""
 
 Array = NDArray[np.float64]
 Report = Callable[[str], None]
@@ -50,7 +48,7 @@ def measure_cell(
         bench: The dense model on its task.
         factorizations: Of every encoder matrix, by name.
         batches: The test rows.
-        project: From a weight to cores; sequential projection, whose inputs are its own, does without.
+        project: From a weight to cores, for example one that remembers; sequential projection does without.
         report: Told how far the projection is.
     """
     started = time.perf_counter()
@@ -108,10 +106,11 @@ def _one_by_one(
 
 
 def _sequential(bench: Bench, factorizations: Mapping[str, Factorization], *, report: Report) -> dict[str, Array]:
-    """Return the approximations by `project_sequentially`, corrected and weighted by the gradients, by name."""
+    """Return the approximations by `project_sequentially`, corrected and weighted by the gradients, by name.
+
+    Without a cache: its targets and moments are those of one cell, and the cache would hold them in memory for good.
+    """
     teacher = bench.teacher
-    max_length = min(int(teacher.tokenizer.model_max_length), int(teacher.model.config.max_position_embeddings))
-    texts = encode(teacher.tokenizer, bench.task, split="train", max_length=max_length, max_rows=_CALIBRATION_SENTENCES)
     layers = tuple((name, LayerDesign(factorization=f, trees=_some_trees(f))) for name, f in factorizations.items())
 
     def show(event: ProgressEvent) -> None:
@@ -120,7 +119,7 @@ def _sequential(bench: Bench, factorizations: Mapping[str, Factorization], *, re
     student = project_sequentially(
         teacher.model,
         Design(id="sequential", model=bench.model, tokens=1, architecture="none", layers=layers),
-        sorted_batches(texts, batch_size=32),
+        calibration_batches(teacher, bench.task),
         gradient_moments=bench.calibration.gradient_moments,
         progress=show,
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,13 +13,12 @@ from torch import Tensor, nn
 
 from heat_sim.distill.batches import Batch
 from heat_sim.distill.calibrate import encoder_linears, evaluation_mode
-from heat_sim.errors import HeatError, SpecError, describe
+from heat_sim.distill.layer_calls import encoder_layers, hidden_states, layer_of, record_calls
+from heat_sim.errors import SpecError, describe
 from heat_sim.tensorize.factorization import Factorization
 
 Rebuild = Callable[[str, Factorization], NDArray[np.floating]]
 """From the name of a matrix and a factorization to the approximation W' of the matrix, (out_features, in_features)."""
-
-_LAYER = re.compile(r"(?:.*?\.)?layers?\.\d+(?=\.)")
 
 
 @contextmanager
@@ -95,19 +92,10 @@ class BlockOutputError:
         self._model, self._rebuild = model, rebuild
         self._matrices: dict[str, list[str]] = {}
         for name in encoder_linears(model):
-            found = _LAYER.match(name)
-            assert found is not None  # by the definition of encoder_linears
-            self._matrices.setdefault(found[0], []).append(name)
-        modules = {name.removeprefix(f"{model.base_model_prefix}."): module for name, module in model.named_modules()}
-        self._layers: dict[str, nn.Module] = {layer: modules[layer] for layer in self._matrices}
-        self._calls: dict[str, list[_Call]] = _record(model, self._layers, batches)
+            self._matrices.setdefault(layer_of(name), []).append(name)
+        self._layers = encoder_layers(model)
+        self._calls = record_calls(model, batches)
         self._known: dict[tuple[tuple[str, Factorization], ...], float] = {}
-        for layer in self._layers:
-            if self._compute(layer, {}, only_first=True) != 0.0:
-                raise HeatError(
-                    describe(f"layer {layer}", "run by itself it computes something else", got="other hidden states",
-                             expected="those of the whole model", remedy="Give an encoder that keeps no cache.")
-                )  # fmt: skip
 
     def __call__(self, design: Mapping[str, Factorization]) -> float:
         """Return the estimate for a design; matrices that it does not name stay dense.
@@ -128,11 +116,11 @@ class BlockOutputError:
             self._known[key] = self._compute(layer, weights) if weights else 0.0
         return self._known[key]
 
-    def _compute(self, layer: str, weights: Mapping[str, NDArray[np.floating]], *, only_first: bool = False) -> float:
+    def _compute(self, layer: str, weights: Mapping[str, NDArray[np.floating]]) -> float:
         squared = total = 0.0
         with evaluation_mode(self._model), torch.inference_mode(), replaced_weights(self._model, weights):
-            for call in self._calls[layer][: 1 if only_first else None]:
-                output = _hidden(self._layers[layer](*call.inputs, **call.options))
+            for call in self._calls[layer]:
+                output = hidden_states(self._layers[layer](*call.inputs, **call.options))
                 exact = call.output[call.keep].to(torch.float64)  # (tokens, hidden)
                 squared += float((output[call.keep].to(torch.float64) - exact).square().sum())
                 total += float(exact.square().sum())
@@ -179,51 +167,6 @@ class LogitError:
         with evaluation_mode(self._model), torch.inference_mode(), replaced_weights(self._model, weights):
             logits = [self._model(input_ids=b.input_ids, attention_mask=b.attention_mask).logits for b in self._batches]
         return torch.cat(logits).to(torch.float64).log_softmax(dim=-1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Call:
-    """One call of an encoder layer in the dense model.
-
-    Attributes:
-        inputs: Arguments by position; the first one the hidden states, (rows, length, hidden).
-        options: Arguments by name.
-        keep: Which tokens are not padding, (rows, length) bool.
-        output: Hidden states, (rows, length, hidden).
-    """
-
-    inputs: tuple[Any, ...]
-    options: dict[str, Any]
-    keep: Tensor
-    output: Tensor
-
-
-def _record(model: Any, layers: Mapping[str, nn.Module], batches: Sequence[Batch]) -> dict[str, list[_Call]]:
-    calls: dict[str, list[_Call]] = {layer: [] for layer in layers}
-    keep = torch.ones(1, 1, dtype=torch.bool)
-
-    def watch(layer: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], None]:
-        def hook(_module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
-            calls[layer].append(_Call(inputs=inputs, options=options, keep=keep, output=_hidden(output)))
-
-        return hook
-
-    handles = [module.register_forward_hook(watch(layer), with_kwargs=True) for layer, module in layers.items()]
-    try:
-        with evaluation_mode(model), torch.inference_mode():
-            for batch in batches:
-                keep = batch.attention_mask.bool()
-                model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return calls
-
-
-def _hidden(output: Any) -> Tensor:
-    """Return the hidden states of a layer's output: some layers return a tuple that begins with them."""
-    hidden: Tensor = output[0] if isinstance(output, tuple) else output
-    return hidden
 
 
 def _compresses(choice: Factorization | None) -> bool:

@@ -15,6 +15,7 @@ from heat_sim.distill.batches import Batch
 from heat_sim.distill.calibrate import encoder_linears, evaluation_mode
 from heat_sim.distill.convert import factorize
 from heat_sim.distill.joint import stacked_gradient_moment, stacked_second_moment
+from heat_sim.distill.layer_calls import LayerByLayer, layer_of, record_calls
 from heat_sim.distill.progress import Progress, ProgressEvent, ignore_progress
 from heat_sim.tensorize.design import Design, LayerDesign
 from heat_sim.tensorize.project_all import Task, project_all
@@ -69,9 +70,15 @@ def project_sequentially(
     with evaluation_mode(model), evaluation_mode(student):
         groups = input_groups(model, batches[0])
         first_of = {name: group[0] for group in groups for name in group}
-        for step, entries in enumerate(_entries(groups, design), start=1):
+        calls = record_calls(model, batches)
+        own = LayerByLayer(student, calls, batches)
+        exact = LayerByLayer(model, calls, batches) if correct else None
+        for step, (group, entries) in enumerate(zip(groups, _entries(groups, design), strict=True), start=1):
+            for each in (own, exact):
+                if each is not None:
+                    each.enter(layer_of(group[0]))
             inputs = {first_of[member] for _, _, members in entries for member in members}
-            moments = {name: _moments(student, model if correct else None, name, batches) for name in sorted(inputs)}
+            moments = {name: _moments(own, exact, name) for name in sorted(inputs)}
             tasks = {
                 name: _task(
                     [dense[member].weight.detach().to(torch.float64).numpy() for member in members],
@@ -188,37 +195,17 @@ def _entries(groups: Sequence[tuple[str, ...]], design: Design) -> list[list[_En
     return entries
 
 
-def _moments(student: Any, teacher: Any | None, name: str, batches: Sequence[Batch]) -> tuple[Array, Array]:
+def _moments(student: LayerByLayer, teacher: LayerByLayer | None, name: str) -> tuple[Array, Array]:
     """Return E[x' x'^T] and E[x x'^T] of the student's input x' and the teacher's x, or of x' twice without teacher."""
     second = cross = np.zeros(())
     tokens = 0
-    for batch in batches:
-        own = _input_of(student, name, batch)
-        other = own if teacher is None else _input_of(teacher, name, batch)
+    inputs = (
+        ((own, None) for own in student.inputs(name))
+        if teacher is None
+        else (zip(student.inputs(name), teacher.inputs(name), strict=True))
+    )
+    for own, other in inputs:
         second = second + own.T @ own
-        cross = second if teacher is None else cross + other.T @ own
+        cross = second if other is None else cross + other.T @ own
         tokens += len(own)
     return second / tokens, cross / tokens
-
-
-class _Reached(Exception):  # noqa: N818  # no error: it ends a forward pass whose rest is not needed
-    """The input of the watched layer is known."""
-
-
-def _input_of(model: Any, name: str, batch: Batch) -> Array:
-    """Return what the named Linear is fed, (tokens, in_features) float64, padding left out."""
-    found: list[Tensor] = []
-
-    def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        found.append(inputs[0])
-        raise _Reached
-
-    handle = encoder_linears(model)[name].register_forward_pre_hook(hook)
-    try:
-        with torch.inference_mode():
-            model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
-    return found[0][batch.attention_mask.bool()].to(torch.float64).numpy()

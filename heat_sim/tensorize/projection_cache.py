@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import weakref
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -63,7 +64,7 @@ class ProjectionCache:
         self.folder = cache_folder() / "projections" if folder is None else folder
         self.max_bytes = max_bytes
         self.found = self.made = 0
-        self._digests: dict[int, tuple[NDArray[np.floating], str]] = {}
+        self._digests: dict[int, tuple[weakref.ref[NDArray[np.floating]], str]] = {}
         self._written = 0
 
     def __call__(
@@ -97,14 +98,13 @@ class ProjectionCache:
         return cores
 
     def _digest(self, array: NDArray[np.floating]) -> str:
-        """Return the SHA-256 of an array, worked out once per object; the object is held, so that its id stays its
-        own.
-        """
-        if id(array) not in self._digests:
+        """Return the SHA-256 of an array, worked out once per object, as long as it lives."""
+        known = self._digests.get(id(array))
+        if known is None or known[0]() is not array:
             content = hashlib.sha256(f"{array.shape} {array.dtype.str} ".encode())
             content.update(np.ascontiguousarray(array).data)
-            self._digests[id(array)] = (array, content.hexdigest())
-        return self._digests[id(array)][1]
+            known = self._digests[id(array)] = (weakref.ref(array), content.hexdigest())
+        return known[1]
 
     def _write(self, path: Path, cores: tuple[NDArray[np.float64], ...]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -163,9 +163,9 @@ def test_all_bad_names_and_numbers_are_refused_together():
 
 
 def test_an_empty_list_is_refused():
-    with pytest.raises(SpecError, match="--compressions: not numbers above 1 .got none"):
+    with pytest.raises(SpecError, match=r"--compressions: not numbers above 1 \(got none"):
         parse_plan(formats="cp", compressions=" ,", projections="frobenius")
-    with pytest.raises(SpecError, match="--formats: unknown or none .got none"):
+    with pytest.raises(SpecError, match=r"--formats: unknown or none \(got none"):
         parse_plan(formats="", compressions="2", projections="frobenius")
 
 

@@ -49,6 +49,14 @@ def test_whatever_makes_a_projection_is_in_its_key(tmp_path: Path) -> None:
     assert (cache.made, cache.found) == (len(calls), 0)
 
 
+def test_an_array_in_the_place_of_one_that_is_gone_is_not_taken_for_it(tmp_path: Path) -> None:
+    cache, rng = ProjectionCache(tmp_path), np.random.default_rng(1)
+    for _ in range(20):  # each weight dies before the next is made, most often at the same address
+        weight = rng.normal(size=(6, 8))
+        assert equal(cache(weight, TRAIN), project(weight, TRAIN))
+    assert cache.made == 20
+
+
 @pytest.mark.parametrize("damage", [b"", b"no archive", b"cut"], ids=["empty", "text", "cut off"])
 def test_a_damaged_file_is_made_anew(tmp_path: Path, damage: bytes) -> None:
     made = ProjectionCache(tmp_path)(WEIGHT, TRAIN)
