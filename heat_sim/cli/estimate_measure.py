@@ -155,8 +155,8 @@ class _Estimates:
     def __call__(self, design: Mapping[str, Factorization]) -> tuple[dict[str, float], dict[str, float | None]]:
         """Return estimates, and milliseconds as each would take them alone.
 
-        The quick estimates share the errors of the matrices, the others the projection: its time is that of one thread,
-        as in the search, and unknown if nothing had to be projected.
+        The quick estimates share the errors of the matrices, in all three norms; the others the projection: its time is
+        that of one thread, as in the search, and unknown if nothing had to be projected.
         """
         made = self._project.cache.made
         self._project.seconds.clear()
@@ -189,6 +189,7 @@ class _Estimates:
 def _look_up(errors: MatrixErrors, design: Mapping[str, Factorization]) -> None:
     for name, factorization in design.items():
         errors(name, factorization)
+        errors.whole(name)
 
 
 def _reconstruct(cores: Mapping[str, tuple[NDArray[np.float64], ...]], design: Mapping[str, Factorization]) -> Matrices:

@@ -25,7 +25,7 @@ class Sample:
         factorizations: One per matrix class, in the network's order.
         accuracy: Share of the test rows classified as labelled, as projected, 0 to 1.
         estimates: By name of the estimate.
-        milliseconds: Wall time of each estimate; None where its projections were on disk already.
+        milliseconds: Time of each estimate; None where its projections were on disk already.
     """
 
     factorizations: tuple[Factorization, ...]

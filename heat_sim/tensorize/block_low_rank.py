@@ -63,20 +63,22 @@ def project(
 
 
 def _alternation(matrix: Array, tensorization: Tensorization, rank: int) -> list[Array]:
-    """Return ``G1, G2, B`` from alternating truncated SVD and block diagonal; every round lowers the plain error."""
+    """Return ``G1, G2, B``: a truncated SVD, then in turn the block diagonal and either factor, each the best for what
+    the others leave; every round lowers the plain error.
+    """
     (blocks, out), (_, in_) = tensorization.out_modes, tensorization.in_modes
     diagonal = np.zeros((blocks, out, in_))
     each = np.arange(blocks)
-    whole = matrix.reshape(blocks, out, blocks, in_)
-    full = rank == max_ranks(tensorization)[0]
-    for _ in range(1 if full else _ROUNDS):
-        rest = whole.copy()
-        rest[each, :, each] -= diagonal
-        left, values, right = np.linalg.svd(rest.reshape(matrix.shape), full_matrices=False)
-        first, second = left[:, :rank] * values[:rank], right[:rank]
-        if not full:
-            gap = (matrix - first @ second).reshape(whole.shape)
-            diagonal = gap[each, :, each]  # (blocks, out, in)
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    first, second = left[:, :rank] * values[:rank], right[:rank]
+    for _ in range(0 if rank == max_ranks(tensorization)[0] else _ROUNDS):
+        whole = matrix.reshape(blocks, out, blocks, in_).copy()
+        gap = (matrix - first @ second).reshape(blocks, out, blocks, in_)
+        diagonal = gap[each, :, each]  # (blocks, out, in)
+        whole[each, :, each] -= diagonal
+        rest = whole.reshape(matrix.shape)
+        first, _ = np.linalg.qr(rest @ second.T)  # spans the best left factor for this right one
+        second = first.T @ rest
     return [first.reshape(blocks, out, rank), second.reshape(rank, blocks, in_), diagonal]
 
 

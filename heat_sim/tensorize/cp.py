@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from heat_sim.tensorize.core_spec import CoreSpec, Term, mode_vars
 from heat_sim.tensorize.least_squares import fitted
-from heat_sim.tensorize.metric import Metric
+from heat_sim.tensorize.metric import PLAIN, Metric
 from heat_sim.tensorize.tensorization import Tensorization, by_sides
+from heat_sim.tensorize.term_arrays import matrix_of
 
 Array = NDArray[np.float64]
 
@@ -23,11 +24,11 @@ name = "cp"
 SEARCHED_SIDES = ((2, 1), (1, 2), (2, 2))
 """Output and input modes worth searching."""
 
-_ITERATIONS = 8
-"""Of tensorly's alternating least squares, before ours."""
+_SWEEPS = 6
+"""Of plain alternating least squares from random factors, there and back."""
 
-_RIDGE = 1e-9
-"""On its normal equations, of a tensor of norm 1: they are singular where a lower rank is enough."""
+_LARGEST_RANDOM = 1024
+"""Rank up to which random factors are tried: with more, the blocks come nearer and the sweeps take long."""
 
 
 def misfit(tensorization: Tensorization) -> str | None:
@@ -54,19 +55,28 @@ def terms(tensorization: Tensorization, ranks: tuple[int, ...]) -> tuple[Term, .
 def project(
     weight: Array, tensorization: Tensorization, *, ranks: tuple[int, ...], metric: Metric
 ) -> tuple[Array, ...]:
-    """Return the factors: alternating least squares from a random start of a fixed seed.
+    """Return the factors: the better of two starts, then weighted least squares.
 
-    The start is tensorly's `parafac`. Its start by singular vectors is not used: at large ranks it takes minutes and
-    ends no better.
+    One start is alternating least squares from random factors of a fixed seed, good at small ranks. The other cuts the
+    matrix into blocks and keeps the largest singular triples of all of them, good at large ranks and exact at the
+    largest. A start by the singular vectors of the unfoldings would take minutes at large ranks, and end no better.
     """
     (rank,) = ranks
-    if rank == max_ranks(tensorization)[0]:
-        return _exact(weight, tensorization)
+    whole = terms(tensorization, ranks)
 
     def start(matrix: Array) -> list[Array]:
-        return _parafac(matrix.reshape(tensorization.modes), rank)
+        tensor = matrix.reshape(tensorization.modes)
+        blocks = _block_svd(tensor, rank)
+        if rank > _LARGEST_RANDOM:
+            return blocks
+        rng = np.random.default_rng(0)
+        random = [rng.standard_normal((mode, rank)) for mode in tensorization.modes]
+        found = fitted(matrix, tensorization, whole, PLAIN, start=lambda _: random, sweeps=_SWEEPS)
+        candidates = [list(found), blocks]
+        errors = [float(np.linalg.norm(matrix - matrix_of(whole[0], cores))) for cores in candidates]
+        return candidates[errors.index(min(errors))]
 
-    return fitted(weight, tensorization, terms(tensorization, ranks), metric, start=start)
+    return fitted(weight, tensorization, whole, metric, start=start)
 
 
 def leading(_weight: Array, _tensorization: Tensorization, *, metric: Metric) -> None:
@@ -78,26 +88,16 @@ def tensorizations(out_features: int, in_features: int, *, keep: int | None = No
     return by_sides(out_features, in_features, sides=SEARCHED_SIDES, keep=keep)
 
 
-def _parafac(tensor: Array, rank: int) -> list[Array]:
-    from tensorly.decomposition import parafac  # imported where it is used: it takes longer than heat_sim's own
-
-    scale = float(np.linalg.norm(tensor)) or 1.0
-    found = parafac(
-        tensor / scale, rank=rank, n_iter_max=_ITERATIONS, init="random", random_state=0, tol=0, l2_reg=_RIDGE
-    )  # fmt: skip
-    factors = [np.asarray(factor, dtype=np.float64) for factor in found.factors]
-    factors[0] = factors[0] * scale
-    return factors
-
-
-def _exact(weight: Array, tensorization: Tensorization) -> tuple[Array, ...]:
-    """Return the factors of full rank: the longest mode's holds the numbers, the others select a fibre."""
-    modes = tensorization.modes
-    longest = modes.index(max(modes))
-    others = [k for k in range(len(modes)) if k != longest]
-    fibres = np.moveaxis(weight.reshape(modes), longest, 0).reshape(modes[longest], -1)
-    places = np.unravel_index(np.arange(fibres.shape[1]), [modes[k] for k in others])
-    factors = {longest: fibres}
-    for k, index in zip(others, places, strict=True):
-        factors[k] = (np.arange(modes[k])[:, None] == index).astype(np.float64)
-    return tuple(factors[k] for k in range(len(modes)))
+def _block_svd(tensor: Array, rank: int) -> list[Array]:
+    """Return factors of the largest singular triples of all blocks: matrices along the two longest modes, one block for
+    every place along the others.
+    """
+    modes = tensor.shape
+    *others, rows, columns = sorted(range(len(modes)), key=lambda k: modes[k])
+    blocks = tensor.transpose(*others, rows, columns).reshape(-1, modes[rows], modes[columns])
+    left, values, right = np.linalg.svd(blocks, full_matrices=False)
+    block, triple = np.unravel_index(np.argsort(-values, axis=None, kind="stable")[:rank], values.shape)
+    factors = {rows: left[block, :, triple].T * values[block, triple], columns: right[block, triple].T}
+    for k, places in zip(others, np.unravel_index(block, [modes[k] for k in others]), strict=True):
+        factors[k] = (np.arange(modes[k])[:, None] == places).astype(np.float64)
+    return [factors[k] for k in range(len(modes))]

@@ -79,24 +79,48 @@ def normal_operator(term: Term, cores: Sequence[Array], which: int, metric: Metr
         *((cores[k], twins(term.cores[k].rank_vars)) for k in others),
         *moments,
     ]
-    own = term.cores[which]
-    names = [own.rank_vars, *(vars_ for _, vars_ in operands), twins(own.rank_vars)]
-    letters = dict(zip(dict.fromkeys(var for vars_ in names for var in vars_), string.ascii_letters, strict=False))
-    *inputs, output = ("".join(letters[var] for var in vars_) for vars_ in names)
-    equation = f"{','.join(inputs)}->{output}"
-    arrays = [array for array, _ in operands]
-    path = _path(equation, (own.shape, *(array.shape for array in arrays)))
-    constants = range(1, len(inputs))
-    product: Callable[[Array], Array] = opt_einsum.contract_expression(
-        equation, own.shape, *arrays, constants=constants, optimize=path
-    )
-    return product
+    own = term.cores[which].rank_vars
+    return _fixed(own, core_shape=term.cores[which].shape, operands=operands, output=twins(own))
+
+
+def _fixed(
+    own: tuple[str, ...], *, core_shape: tuple[int, ...], operands: Sequence[tuple[Array, tuple[str, ...]]],
+    output: tuple[str, ...],
+) -> Callable[[Array], Array]:  # fmt: skip
+    """Return the product of operands with one more, the only one that changes from call to call."""
+    path = _path((own, *(vars_ for _, vars_ in operands)), (core_shape, *(array.shape for array, _ in operands)), output)
+    held: list[tuple[Array | None, tuple[str, ...]]] = [(None, own), *operands]
+    steps = []  # of the operand that changes, one after the other
+    for places in path:
+        joined = [held[place] for place in places]
+        held = [pair for place, pair in enumerate(held) if place not in places]
+        left = {var for _, vars_ in held for var in vars_} | set(output)
+        names = tuple(dict.fromkeys(var for _, vars_ in joined for var in vars_ if var in left)) if held else output
+        known = [(array, vars_) for array, vars_ in joined if array is not None]
+        if len(known) == len(joined):
+            product = contract([vars_ for _, vars_ in known], [array for array, _ in known], names)
+            held.append((product, names))
+        else:
+            (changing,) = (vars_ for array, vars_ in joined if array is None)
+            steps.append((changing, known, names))
+            held.append((None, names))
+
+    def product_with(core: Array) -> Array:
+        for changing, known, names in steps:
+            core = contract([changing, *(vars_ for _, vars_ in known)], [core, *(array for array, _ in known)], names)
+        return core
+
+    return product_with
 
 
 @lru_cache(maxsize=1024)
-def _path(equation: str, shapes: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:
-    path, _ = opt_einsum.contract_path(equation, *shapes, shapes=True, optimize="dp")
-    return list(path)
+def _path(
+    inputs: tuple[tuple[str, ...], ...], shapes: tuple[tuple[int, ...], ...], output: tuple[str, ...]
+) -> tuple[tuple[int, ...], ...]:
+    letters = dict(zip(dict.fromkeys(var for vars_ in inputs for var in vars_), string.ascii_letters, strict=False))
+    *terms, result = ("".join(letters[var] for var in vars_) for vars_ in (*inputs, output))
+    path, _ = opt_einsum.contract_path(f"{','.join(terms)}->{result}", *shapes, shapes=True, optimize="dp")
+    return tuple(path)
 
 
 def preconditioner(term: Term, cores: Sequence[Array], which: int) -> Preconditioner:

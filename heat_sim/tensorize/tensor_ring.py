@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heat_sim.tensorize.core_spec import CoreSpec, Term, mode_vars
+from heat_sim.tensorize.leading_vectors import leading_vectors
 from heat_sim.tensorize.least_squares import fitted
 from heat_sim.tensorize.metric import Metric
 from heat_sim.tensorize.tensorization import Tensorization, by_sides
@@ -72,18 +73,22 @@ def ring_svd(tensor: Array, ranks: tuple[int, ...]) -> list[Array]:
 def _ring(tensor: Array, ranks: tuple[int, ...], *, closing: int) -> list[Array]:
     """Return a ring whose rank r0 is used up to `closing`."""
     modes = tensor.shape
-    left, values, right = np.linalg.svd(tensor.reshape(modes[0], -1), full_matrices=False)
-    kept = min(len(values), closing * ranks[1])
-    first = _padded(left[:, :kept], 1, closing * ranks[1]).reshape(modes[0], closing, ranks[1])
-    rest = _padded(values[:kept, None] * right[:kept], 0, closing * ranks[1])
+    left, rest = _cut(tensor.reshape(modes[0], -1), closing * ranks[1])
+    first = _padded(left, 1, closing * ranks[1]).reshape(modes[0], closing, ranks[1])
+    rest = _padded(rest, 0, closing * ranks[1])
     rest = np.moveaxis(rest.reshape(closing, ranks[1], -1), 0, 2)  # (r1, everything else, r0)
     cores = [_padded(first.transpose(1, 0, 2), 0, ranks[0])]
     for k in range(1, len(modes) - 1):
-        left, values, right = np.linalg.svd(rest.reshape(ranks[k] * modes[k], -1), full_matrices=False)
-        kept = min(len(values), ranks[k + 1])
-        cores.append(_padded(left[:, :kept], 1, ranks[k + 1]).reshape(ranks[k], modes[k], ranks[k + 1]))
-        rest = _padded(values[:kept, None] * right[:kept], 0, ranks[k + 1])
+        left, rest = _cut(rest.reshape(ranks[k] * modes[k], -1), ranks[k + 1])
+        cores.append(_padded(left, 1, ranks[k + 1]).reshape(ranks[k], modes[k], ranks[k + 1]))
+        rest = _padded(rest, 0, ranks[k + 1])
     return [*cores, _padded(rest.reshape(ranks[-1], modes[-1], closing), 2, ranks[0])]
+
+
+def _cut(matrix: Array, rank: int) -> tuple[Array, Array]:
+    """Return the factors of the truncated SVD, the singular values in the right one."""
+    left = leading_vectors(matrix, min(*matrix.shape, rank))
+    return left, left.T @ matrix
 
 
 def _padded(array: Array, axis: int, size: int) -> Array:

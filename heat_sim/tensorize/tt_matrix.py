@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heat_sim.tensorize.core_spec import CoreSpec, Term, mode_vars
+from heat_sim.tensorize.leading_vectors import leading_vectors
 from heat_sim.tensorize.least_squares import fitted, near_plain
 from heat_sim.tensorize.metric import Metric
 from heat_sim.tensorize.tensorization import Tensorization, by_sides
@@ -89,10 +90,10 @@ def _tt_svd(matrix: Array, tensorization: Tensorization, ranks: tuple[int, ...])
     train = []
     pairs = list(zip(tensorization.out_modes, tensorization.in_modes, strict=True))
     for k, (out, in_) in enumerate(pairs[:-1]):
-        left, values, right = np.linalg.svd(rest.reshape(usable[k] * out * in_, -1), full_matrices=False)
-        kept = usable[k + 1]
-        train.append(left[:, :kept].reshape(usable[k], out, in_, kept))
-        rest = values[:kept, None] * right[:kept]  # (r_k, everything to the right)
+        unfolding = rest.reshape(usable[k] * out * in_, -1)
+        left = leading_vectors(unfolding, usable[k + 1])
+        train.append(left.reshape(usable[k], out, in_, -1))
+        rest = left.T @ unfolding  # (r_k, everything to the right)
     train.append(rest.reshape(usable[-2], *pairs[-1], 1))
     (term,) = terms(tensorization, ranks)
     padded = [

@@ -6,13 +6,13 @@ A mode whose rank is its whole extent has no factor: the core carries the mode i
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heat_sim.tensorize.core_spec import CoreSpec, Term, mode_vars
+from heat_sim.tensorize.leading_vectors import leading_vectors
 from heat_sim.tensorize.least_squares import fitted, near_plain
 from heat_sim.tensorize.metric import Metric
 from heat_sim.tensorize.tensorization import Tensorization, by_sides
@@ -55,7 +55,7 @@ def terms(tensorization: Tensorization, ranks: tuple[int, ...]) -> tuple[Term, .
 def project(
     weight: Array, tensorization: Tensorization, *, ranks: tuple[int, ...], metric: Metric
 ) -> tuple[Array, ...]:
-    """Return core and factors: tensorly's higher-order orthogonal iteration, then weighted least squares."""
+    """Return core and factors: higher-order orthogonal iteration, then weighted least squares."""
 
     def start(matrix: Array) -> list[Array]:
         return orthogonal_iteration(matrix.reshape(tensorization.modes), ranks)
@@ -94,24 +94,36 @@ def leading(
 
 def _multiplied(tensor: Array, matrices: Sequence[Array]) -> Array:
     """Return the tensor with every mode multiplied by its matrix."""
-    for k, matrix in enumerate(matrices):
-        tensor = np.moveaxis(np.tensordot(matrix, tensor, (1, k)), 0, k)
+    return _along(tensor, dict(enumerate(matrices)))
+
+
+def _along(tensor: Array, matrices: Mapping[int, Array]) -> Array:
+    """Return the tensor with some modes multiplied by a matrix, those that shrink the most first."""
+    for k in sorted(matrices, key=lambda k: len(matrices[k]) / tensor.shape[k]):
+        tensor = np.moveaxis(np.tensordot(matrices[k], tensor, (1, k)), 0, k)
     return tensor
 
 
 def orthogonal_iteration(tensor: Array, ranks: tuple[int, ...], *, iterations: int = _ITERATIONS) -> list[Array]:
-    """Return the core and the factors of the compressed modes, each factor with orthonormal columns."""
-    modes = [k for k, (mode, rank) in enumerate(zip(tensor.shape, ranks, strict=True)) if rank < mode]
-    if not modes:
-        return [tensor.copy()]
-    from tensorly.decomposition import partial_tucker  # imported where it is used: it takes longer than heat_sim's own
+    """Return the core and the factors of the compressed modes, each factor with orthonormal columns.
 
-    with warnings.catch_warnings():  # of ranks that the unfolding does not have
-        warnings.simplefilter("ignore")
-        (core, factors), _ = partial_tucker(
-            tensor, rank=[ranks[k] for k in modes], modes=modes, n_iter_max=iterations, random_state=0
-        )
-    return [np.asarray(core), *(np.asarray(factor) for factor in factors)]
+    Higher-order orthogonal iteration from the truncated higher-order SVD (De Lathauwer et al. 2000).
+    """
+    modes = [k for k, (mode, rank) in enumerate(zip(tensor.shape, ranks, strict=True)) if rank < mode]
+    bases = {k: _basis(tensor, k, ranks[k]) for k in modes}
+    for _ in range(iterations):
+        for k in modes:
+            seen = _along(tensor, {other: bases[other].T for other in modes if other != k})
+            bases[k] = _basis(seen, k, ranks[k])
+    return [_along(tensor, {k: basis.T for k, basis in bases.items()}).copy(), *bases.values()]
+
+
+def _basis(tensor: Array, mode: int, rank: int) -> Array:
+    """Return the leading left singular vectors of a mode's unfolding, any others where it has too few."""
+    unfolding = np.moveaxis(tensor, mode, 0).reshape(tensor.shape[mode], -1)
+    if rank > unfolding.shape[1]:
+        return np.asarray(np.linalg.svd(unfolding)[0][:, :rank])
+    return leading_vectors(unfolding, rank)
 
 
 def tensorizations(out_features: int, in_features: int, *, keep: int | None = None) -> tuple[Tensorization, ...]:

@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 
+from heat_sim.cli.bench import Bench  # noqa: E402
+from heat_sim.cli.options import ProjectionName  # noqa: E402
+from heat_sim.cli.start import Start  # noqa: E402
 from heat_sim.distill.batches import Batch, encode, sorted_batches  # noqa: E402
-from heat_sim.distill.calibrate import prepare_calibration, weight_matrices  # noqa: E402
+from heat_sim.distill.calibrate import calibration_batches, prepare_calibration, weight_matrices  # noqa: E402
 from heat_sim.distill.calibration import Calibration  # noqa: E402
 from heat_sim.distill.convert import factorize, load_student, project_design, save_student  # noqa: E402
 from heat_sim.distill.measure import measure_accuracy  # noqa: E402
 from heat_sim.distill.progress import ProgressEvent  # noqa: E402
+from heat_sim.distill.sequential import project_sequentially  # noqa: E402
 from heat_sim.distill.settings import DistillSettings, FineTuneSettings  # noqa: E402
 from heat_sim.distill.tasks import TextTask  # noqa: E402
 from heat_sim.distill.teacher import Teacher, prepare_teacher  # noqa: E402
@@ -111,6 +115,28 @@ def distilled(teacher: Teacher, projected: object, task: TextTask) -> DistillRes
 def logits_of(model: object, batches: tuple[Batch, ...]) -> torch.Tensor:
     with torch.inference_mode():
         return torch.cat([model(input_ids=b.input_ids, attention_mask=b.attention_mask).logits for b in batches])  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("projection", ["frobenius", "activation", "fisher", "sequential"])
+def test_a_student_starts_from_the_projection_that_is_asked_for(
+    projection: ProjectionName, teacher: Teacher, task: TextTask, calibration: Calibration, small: Design,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HEAT_SIM_CACHE", str(tmp_path))
+    bench = Bench(model="tiny", task=task, teacher=teacher, calibration=calibration)
+    moments = {"second_moments": calibration.second_moments, "gradient_moments": calibration.gradient_moments}
+    if projection == "sequential":
+        expected = project_sequentially(
+            teacher.model, small, calibration_batches(teacher, task), gradient_moments=calibration.gradient_moments
+        )
+    else:
+        used = {"frobenius": (), "activation": ("second_moments",), "fisher": tuple(moments)}[projection]
+        expected = project_design(teacher.model, small, **{name: moments[name] for name in used})
+    start = Start(bench=bench, projection=projection)
+    for student in (start(small), start(small)):  # the second time from the disk
+        assert all(
+            torch.equal(a, b) for a, b in zip(student.parameters(), expected.parameters(), strict=True)
+        )  # fmt: skip
 
 
 def test_fine_tuning_learns_the_task(teacher: Teacher, task: TextTask, test_rows: tuple[Batch, ...]) -> None:

@@ -86,6 +86,18 @@ def test_estimates_by_hand() -> None:
     assert FisherError(errors=ERRORS)(design) == pytest.approx(np.sqrt(sum(fisher) / sum(whole)), rel=1e-5)
 
 
+def test_estimates_grow_with_a_sum_over_the_matrices() -> None:
+    design = {name: low_rank(name, 4) for name in SIZES}
+    for estimate in (WeightError(errors=ERRORS), ActivationError(errors=ERRORS), FisherError(errors=ERRORS)):
+        sums = []
+        for smaller in ({}, {"up": low_rank("up", 2)}):
+            changed = design | smaller
+            sums.append((sum(estimate.squared(name, f) for name, f in changed.items()), estimate(changed) ** 2))
+        (first, before), (second, after) = sums
+        assert second > first
+        assert after / before == pytest.approx(second / first, rel=1e-9)
+
+
 def test_dense_loses_nothing() -> None:
     dense = {
         name: Factorization(format="dense", tensorization=Tensorization(out_modes=(rows,), in_modes=(columns,)))

@@ -48,6 +48,14 @@ def test_designs_differ_and_none_is_dense() -> None:
     assert all(any(each.format != "dense" for each in design) for design in designs)
 
 
+def test_designs_differ_where_genomes_that_mean_the_same_are_common() -> None:
+    """24 values of the gene mean 15 ranks, and ten of them are wanted."""
+    modes = Tensorization(out_modes=(64,), in_modes=(64,))
+    space = DesignSpace(classes=(ClassSpace(shape=(64, 64), members=1, options=(("low-rank", modes),)),))
+    drawn = random_genomes(space, count=10, rng=np.random.default_rng(0))
+    assert len({space.decode(genome) for genome in drawn}) == 10
+
+
 def test_every_option_has_its_share() -> None:
     drawn = [genome["option0"] for genome in genomes(400)]
     expected = 400 / len(SPACE.classes[0].options)
