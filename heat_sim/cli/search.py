@@ -11,6 +11,7 @@ from heat_sim.cli.inputs import architecture_files, read_architecture, searched_
 from heat_sim.codesign.chosen import chosen_designs, front_rows
 from heat_sim.codesign.estimate import ESTIMATES
 from heat_sim.codesign.evaluator import Evaluator
+from heat_sim.codesign.layer_ways import LayerWays
 from heat_sim.codesign.matrix_errors import MatrixErrors
 from heat_sim.codesign.nsga2 import Generation
 from heat_sim.codesign.search import SearchResult, SearchSettings, search_designs, spread
@@ -52,10 +53,15 @@ def search(
             gradient_moments=calibration.gradient_moments if estimate == "fisher" else {},
         )
     )  # fmt: skip
+    cache = MappingCache()
     evaluator = Evaluator(
         network=network,
-        machine=Machine(
-            architecture=spec.architecture, constraints=spec.constraints, cache=MappingCache(), fuse=False, merged=True
+        ways=LayerWays(
+            machine=Machine(
+                architecture=spec.architecture, constraints=spec.constraints, cache=cache, fuse=False, merged=True
+            ),
+            tokens=network.tokens,
+            cache=cache,
         ),
         estimate=loss,
     )  # fmt: skip
@@ -106,11 +112,10 @@ def search(
 
 
 def _facts(result: SearchResult, evaluator: Evaluator, *, seconds: float) -> dict[str, object]:
-    parts = evaluator.machine.parts
     return {
         "designs_costed": result.costed,
         "front": len(result.front),
-        "einsums_mapped": parts.searches,
-        "einsums_proven_optimal": parts.proven,
+        "layers_mapped": evaluator.ways.asked,
+        "layers_proven_optimal": evaluator.ways.proven,
         "search_seconds": round(seconds, 1),
     }

@@ -37,17 +37,12 @@ def chosen_designs(chosen: Sequence[DesignCost], *, network: Network, architectu
             tokens=network.tokens,
             architecture=architecture,
             layers=tuple(
-                (matrix.name, _layer(cost, index))
-                for index, members in enumerate(network.classes.values())
-                for matrix in members
+                (name, LayerDesign(factorization=factorization, trees=cost.ways[factorization].trees))
+                for name, factorization in cost.design.items()
             ),
         )
         for place, cost in enumerate(chosen)
     )
-
-
-def _layer(cost: DesignCost, index: int) -> LayerDesign:
-    return LayerDesign(factorization=cost.factorizations[index], trees=cost.layers[index].trees)
 
 
 def front_rows(dense: DesignCost, chosen: Sequence[DesignCost], *, network: Network) -> tuple[FrontRow, ...]:

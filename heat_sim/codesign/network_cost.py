@@ -6,8 +6,6 @@ which come from the hulls of the parts (docs/model.md, rule 10.2).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +14,10 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from heat_sim.codesign.network_cascades import attention, feed_forward
+from heat_sim.codesign.part_key import part_key
 from heat_sim.einsum import Cascade
 from heat_sim.errors import SpecError, describe
-from heat_sim.mapper.cache import MODEL_VERSION, MappingCache
+from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.cascade import MappedCascade
 from heat_sim.mapper.cascade.incumbent import sums_of
 from heat_sim.mapper.cascade.result import HasRows, Row
@@ -224,7 +223,7 @@ class NetworkCoster:
     ) -> tuple[Option, ...]:  # fmt: skip
         """Return the hull of a part: known, stored, or made now."""
         if key not in self._found:
-            name = "" if self.cache is None else self._stored_key(key)
+            name = "" if self.cache is None else part_key(self.machine, key)
             if self.cache is not None and (value := self.cache.get(name)) is not None:
                 self._found[key] = value["proven"], tuple(_from_json(each) for each in value["options"])
             else:
@@ -234,20 +233,6 @@ class NetworkCoster:
                 if self.cache is not None:
                     self.cache.put(name, {"proven": proven, "options": [_as_json(each) for each in options]})
         return self._found[key][1]
-
-    def _stored_key(self, key: tuple[object, ...]) -> str:
-        """Return what tells a part on this machine from every other one."""
-        machine = self.machine
-        unit = machine.vector_unit
-        parts = {
-            "network part": [each.to_json() if isinstance(each, Factorization) else each for each in key],
-            "model": MODEL_VERSION,
-            "architecture": asdict(machine.architecture),
-            "constraints": {level: asdict(demand) for level, demand in machine.constraints.items()},
-            "vector_unit": None if unit is None else asdict(unit),
-            "settings": [machine.budget, machine.fuse, machine.gap, machine.merged],
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=sorted).encode()).hexdigest()
 
     def _block(self, block: _Block, tokens: int) -> tuple[LayerOption, ...]:
         """Return the hull of a feed-forward block: all matrices in their own best orders, the function between."""
@@ -295,7 +280,7 @@ class NetworkCoster:
             NetworkPart(
                 name=cascade.name, times=network.layers,
                 options=self._part(
-                    ("cascade", str(cascade), tuple(einsum.extents for einsum in cascade.einsums)),
+                    ("cascade", cascade),
                     partial(self._cascade, cascade, weights=frozenset()),
                 ),
             )

@@ -32,10 +32,10 @@ def random_genomes(space: DesignSpace, *, count: int, rng: np.random.Generator) 
     Raises:
         SpecError: A count below 1, or a space that has not so many designs.
 
-    >>> from heat_sim.codesign.space import ClassSpace
+    >>> from heat_sim.codesign.space import Slot
     >>> from heat_sim.tensorize.tensorization import Tensorization
     >>> modes = Tensorization(out_modes=(64,), in_modes=(64,))
-    >>> space = DesignSpace(classes=(ClassSpace(shape=(64, 64), members=2, options=(("low-rank", modes),)),))
+    >>> space = DesignSpace(slots=(Slot(shape=(64, 64), matrices=("a", "b"), options=(("low-rank", modes),)),))
     >>> genomes = random_genomes(space, count=4, rng=np.random.default_rng(0))
     >>> sorted(space.decode(genome)[0].ranks for genome in genomes)
     [(10,), (16,), (20,), (30,)]
@@ -66,7 +66,7 @@ def random_genomes(space: DesignSpace, *, count: int, rng: np.random.Generator) 
 def _draw(space: DesignSpace, *, centre: float, rng: np.random.Generator) -> dict[str, int]:
     half_width = rng.uniform(_NARROWEST, _WIDEST)
     genome = {}
-    for index, each in enumerate(space.classes):
+    for index, each in enumerate(space.slots):
         genome[f"option{index}"] = int(rng.integers(len(each.options)))
         for k in range(each.ranks):
             gene = round(centre + rng.uniform(-half_width, half_width))

@@ -80,8 +80,8 @@ def search_designs(
     seen: dict[tuple[object, ...], DesignCost] = {}
 
     def cost(genome: Genome) -> DesignCost:
-        point = evaluator.cost(space.decode(genome))
-        seen[point.factorizations] = point
+        point = evaluator.cost(space.per_matrix(genome))
+        seen[point.key] = point
         return point
 
     dense = cost(dense_genome(space))
@@ -108,11 +108,11 @@ def search_designs(
 def _first_generation(space: DesignSpace, seeds: Sequence[Genome]) -> tuple[dict[str, int], ...]:
     """Return the dense genome, the seeds, every format at an eighth, a quarter, a half and all of its rank range."""
     genomes = [dense_genome(space), *map(dict, seeds)]
-    formats = dict.fromkeys(name for each in space.classes for name, _ in each.options if name != "dense")
+    formats = dict.fromkeys(name for each in space.slots for name, _ in each.options if name != "dense")
     for name in formats:
         for step in (RANK_STEPS // 8, RANK_STEPS // 4, RANK_STEPS // 2, RANK_STEPS):
             genome = {variable.name: step - 1 for variable in space.variables}
-            for index, each in enumerate(space.classes):
+            for index, each in enumerate(space.slots):
                 genome[f"option{index}"] = [option for option, _ in each.options].index(name)
             genomes.append(genome)
     return tuple(genomes)

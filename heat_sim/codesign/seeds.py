@@ -25,13 +25,13 @@ def seed_genomes(
 ) -> tuple[dict[str, int], ...]:
     """Return the genomes of at most `count` vertices of the allocation path, evenly spread in log cost, cheapest first.
 
-    The table of a class holds every option of the space with all its rank genes at one value, for each of the
+    The table of a slot holds every option of the space with all its rank genes at one value, for each of the
     `steps`. No other choice from these tables has a smaller summed squared error at the cost of a genome or below.
     The cheapest and the dearest vertex are among them.
 
     Args:
         space: The genes.
-        squared_error: Index of a class in `space.classes` and a factorization of it to the squared error, summed over
+        squared_error: Index of a slot in `space.slots` and a factorization of it to the squared error, summed over
             the members of the class.
         cost: A factorization to the cost of one matrix, above 0, in any unit that adds up: parameters, or, to come near
             the designs of least EDP, ``energy_pj / E0 + cycles / T0``, E0 and T0 those of the whole dense network.
@@ -41,11 +41,11 @@ def seed_genomes(
     Raises:
         SpecError: A count or step out of range, or a cost or squared error that is none.
 
-    >>> from heat_sim.codesign.space import ClassSpace
+    >>> from heat_sim.codesign.space import Slot
     >>> from heat_sim.tensorize.tensorization import Tensorization
     >>> modes = Tensorization(out_modes=(64,), in_modes=(64,))
-    >>> space = DesignSpace(classes=(
-    ...     ClassSpace(shape=(64, 64), members=2, options=(("dense", modes), ("low-rank", modes))),))
+    >>> space = DesignSpace(slots=(
+    ...     Slot(shape=(64, 64), matrices=("a", "b"), options=(("dense", modes), ("low-rank", modes))),))
     >>> genomes = seed_genomes(
     ...     space, squared_error=lambda index, each: 0.0 if each.format == "dense" else 1 / each.ranks[0],
     ...     cost=lambda each: each.parameters, count=3)
@@ -54,7 +54,7 @@ def seed_genomes(
     """
     _check(count, steps)
     tables = [
-        _table(space, index, squared_error=squared_error, cost=cost, steps=steps) for index in range(len(space.classes))
+        _table(space, index, squared_error=squared_error, cost=cost, steps=steps) for index in range(len(space.slots))
     ]
     path = allocation_path([[option for option, _ in table] for table in tables], [1] * len(tables))
     if path[0].cost <= 0:
@@ -95,8 +95,8 @@ def _table(
     cost: Callable[[Factorization], float],
     steps: Sequence[int],
 ) -> list[tuple[Option, dict[str, int]]]:
-    """Return the different factorizations of a class that are costed, and the genes that mean each."""
-    each = space.classes[index]
+    """Return the different factorizations of a slot that are costed, and the genes that mean each."""
+    each = space.slots[index]
     others = {variable.name: 0 for variable in space.variables}
     found: dict[Factorization, dict[str, int]] = {}
     for option, step in itertools.product(range(len(each.options)), steps):

@@ -1,4 +1,4 @@
-"""The design space: one choice of format, tensorization and ranks per class of equal matrices.
+"""The design space: one choice of format, tensorization and ranks for every slot, a set of matrices of one shape.
 
 A genome is a dict of small integers, so any optimiser with integer variables can search it; several
 genomes may mean the same design, and `decode` maps them to it.
@@ -6,11 +6,13 @@ genomes may mean the same design, and `decode` maps them to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from heat_sim.errors import SpecError, describe
 from heat_sim.networks import Network
+from heat_sim.networks.network import WeightMatrix
 from heat_sim.tensorize.factorization import Factorization
 from heat_sim.tensorize.formats import FORMATS
 from heat_sim.tensorize.tensorization import Tensorization
@@ -22,6 +24,15 @@ RANK_STEPS = 24
 _GRAIN = 8
 """Ranks are rounded to a multiple of this, or of a power of two below it where they are small: an
 array whose sides are powers of two cannot be filled by a prime rank."""
+
+Per = Literal["shape", "role", "matrix"]
+"""What chooses for itself: all matrices of a shape, those of a role (query, key, ..), or every matrix."""
+
+_KEYS: Mapping[str, Callable[[WeightMatrix], object]] = {
+    "shape": lambda _matrix: None,
+    "role": lambda matrix: matrix.role,
+    "matrix": lambda matrix: matrix.name,
+}
 
 Genome = Mapping[str, int]
 Shape = tuple[int, int]
@@ -44,18 +55,23 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClassSpace:
-    """What the matrices of one shape may become.
+class Slot:
+    """Matrices of one shape that become the same, and what that may be.
 
     Attributes:
         shape: (out_features, in_features).
-        members: How many matrices have it.
+        matrices: Their names.
         options: Format and tensorization, as one list of alternatives.
     """
 
     shape: Shape
-    members: int
+    matrices: tuple[str, ...]
     options: tuple[tuple[str, Tensorization], ...]
+
+    @property
+    def members(self) -> int:
+        """How many matrices."""
+        return len(self.matrices)
 
     @property
     def ranks(self) -> int:
@@ -68,17 +84,17 @@ class DesignSpace:
     """The genes of a whole network.
 
     Attributes:
-        classes: One entry per matrix shape.
+        slots: Every matrix of the network is in one of them.
     """
 
-    classes: tuple[ClassSpace, ...]
+    slots: tuple[Slot, ...]
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """The genes, class by class: the option, then its ranks."""
+        """The genes, slot by slot: the option, then its ranks."""
         return tuple(
             variable
-            for index, space in enumerate(self.classes)
+            for index, space in enumerate(self.slots)
             for variable in (
                 Variable(name=f"option{index}", size=len(space.options), ordered=False),
                 *(Variable(name=f"rank{index}_{k}", size=RANK_STEPS, ordered=True) for k in range(space.ranks)),
@@ -86,39 +102,58 @@ class DesignSpace:
         )
 
     def decode(self, genome: Genome) -> tuple[Factorization, ...]:
-        """Return the factorization of each class that the genome means."""
+        """Return the factorization of each slot that the genome means."""
         return tuple(
             _factorization(space, genome[f"option{i}"], [genome[f"rank{i}_{k}"] for k in range(space.ranks)])
-            for i, space in enumerate(self.classes)
+            for i, space in enumerate(self.slots)
         )
+
+    def per_matrix(self, genome: Genome) -> dict[str, Factorization]:
+        """Return the factorization of every matrix, by name."""
+        return self.by_name(self.decode(genome))
+
+    def by_name(self, factorizations: Sequence[Factorization]) -> dict[str, Factorization]:
+        """Return the factorization of every matrix, given those of the slots."""
+        return {
+            name: factorization
+            for slot, factorization in zip(self.slots, factorizations, strict=True)
+            for name in slot.matrices
+        }
 
 
 def design_space(
-    network: Network, *, formats: tuple[str, ...] = DEFAULT_FORMATS, tensorizations: int = 2
+    network: Network, *, formats: tuple[str, ...] = DEFAULT_FORMATS, tensorizations: int = 2, per: Per = "shape"
 ) -> DesignSpace:
     """Return the space of a network.
 
     Args:
-        network: Its matrices fall into classes by shape.
+        network: Whose matrices become something else.
         formats: Names in `FORMATS`.
         tensorizations: Tensorization shapes kept per format and number of modes, the most uniform first.
+        per: Which matrices are one slot.
 
     Raises:
         SpecError: An unknown format, or none.
+
+    >>> from heat_sim.networks import SIZES, network_from_config
+    >>> network = network_from_config(SIZES["bert-base"], tokens=128, name="bert-base")
+    >>> [len(design_space(network, per=per).slots) for per in ("shape", "role", "matrix")]
+    [3, 6, 72]
     """
     check_formats(formats)
+    slots: dict[tuple[object, Shape], list[str]] = {}
+    for matrix in network.matrices:
+        shape = matrix.out_features, matrix.in_features
+        slots.setdefault((_KEYS[per](matrix), shape), []).append(matrix.name)
+    options = {
+        shape: tuple(
+            (name, modes) for name in formats for modes in FORMATS[name].tensorizations(*shape, keep=tensorizations)
+        )
+        for _, shape in slots
+    }
     return DesignSpace(
-        classes=tuple(
-            ClassSpace(
-                shape=(rows, columns),
-                members=len(members),
-                options=tuple(
-                    (name, modes)
-                    for name in formats
-                    for modes in FORMATS[name].tensorizations(rows, columns, keep=tensorizations)
-                ),
-            )
-            for (rows, columns), members in network.classes.items()
+        slots=tuple(
+            Slot(shape=shape, matrices=tuple(names), options=options[shape]) for (_, shape), names in slots.items()
         )
     )
 
@@ -136,7 +171,7 @@ def check_formats(formats: tuple[str, ...]) -> None:
 def dense_genome(space: DesignSpace) -> dict[str, int]:
     """Return the genome that leaves every matrix dense; KeyError if the space has no dense option."""
     genome = {variable.name: 0 for variable in space.variables}
-    for index, each in enumerate(space.classes):
+    for index, each in enumerate(space.slots):
         names = [name for name, _ in each.options]
         if "dense" not in names:
             raise KeyError("dense")
@@ -144,7 +179,7 @@ def dense_genome(space: DesignSpace) -> dict[str, int]:
     return genome
 
 
-def _factorization(space: ClassSpace, option: int, steps: list[int]) -> Factorization:
+def _factorization(space: Slot, option: int, steps: list[int]) -> Factorization:
     name, modes = space.options[option]
     limits = FORMATS[name].max_ranks(modes)
     ceiling = _saving_rank(name, modes, limits, space.shape)

@@ -31,8 +31,7 @@ def strong_start(
         count: Genomes wanted.
         steps: Values of the rank genes that are costed, see `seed_genomes`.
     """
-    dense = evaluator.cost(space.decode(dense_genome(space)))
-    members = tuple(evaluator.network.classes.values())
+    dense = evaluator.cost(space.per_matrix(dense_genome(space)))
 
     def cost(factorization: Factorization) -> float:
         return min(
@@ -40,7 +39,7 @@ def strong_start(
         )  # fmt: skip
 
     def squared_error(index: int, factorization: Factorization) -> float:
-        return sum(estimate.squared(matrix.name, factorization) for matrix in members[index])
+        return sum(estimate.squared(name, factorization) for name in space.slots[index].matrices)
 
     with threadpool_limits(limits=1, user_api="blas"):
         return seed_genomes(space, squared_error=squared_error, cost=cost, count=count, steps=steps)

@@ -27,6 +27,7 @@ _COSTLESS = frozenset({"name", "area_mm2"})
 
 _SOURCES = (
     "einsum.py", "architecture.py", "mapping.py", "vector_op.py", "model/*.py", "mapper/**/*.py", "tensorize/*.py",
+    "codesign/network_cascades.py",
     "codesign/network_cost.py",
 )  # fmt: skip
 """The files that determine costs and the results of searches."""

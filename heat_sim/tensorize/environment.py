@@ -88,7 +88,9 @@ def _fixed(
     output: tuple[str, ...],
 ) -> Callable[[Array], Array]:  # fmt: skip
     """Return the product of operands with one more, the only one that changes from call to call."""
-    path = _path((own, *(vars_ for _, vars_ in operands)), (core_shape, *(array.shape for array, _ in operands)), output)
+    path = _path(
+        (own, *(vars_ for _, vars_ in operands)), (core_shape, *(array.shape for array, _ in operands)), output
+    )
     held: list[tuple[Array | None, tuple[str, ...]]] = [(None, own), *operands]
     steps = []  # of the operand that changes, one after the other
     for places in path:

@@ -14,17 +14,19 @@ from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.codesign.chosen import chosen_designs, front_rows
 from heat_sim.codesign.estimate import ActivationError
 from heat_sim.codesign.evaluator import Evaluator
+from heat_sim.codesign.layer_ways import LayerWays
 from heat_sim.codesign.matrix_errors import MatrixErrors
 from heat_sim.codesign.pareto import non_dominated
 from heat_sim.codesign.search import SearchSettings, search_designs, spread
 from heat_sim.codesign.space import RANK_STEPS, dense_genome, design_space
 from heat_sim.codesign.start import strong_start
+from heat_sim.einsum import Cascade
 from heat_sim.errors import SpecError
+from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.layer import Machine
 from heat_sim.mapper.objective import OBJECTIVES
 from heat_sim.networks import network_from_config
 from heat_sim.tensorize.error import relative_error
-from heat_sim.tensorize.factorization import Factorization
 from heat_sim.tensorize.projection import project, reconstruct
 
 NETWORK = network_from_config(
@@ -59,10 +61,9 @@ def weights_and_moments() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
 @pytest.fixture(scope="module")
 def evaluator() -> Evaluator:
     weights, moments = weights_and_moments()
-    machine = Machine(architecture=ARCHITECTURE, fuse=False)
     return Evaluator(
         network=NETWORK,
-        machine=machine,
+        ways=LayerWays(machine=Machine(architecture=ARCHITECTURE, fuse=False), tokens=NETWORK.tokens),
         estimate=ActivationError(errors=MatrixErrors(weights=weights, second_moments=moments)),
     )
 
@@ -70,14 +71,14 @@ def evaluator() -> Evaluator:
 @given(st.data())
 def test_every_genome_means_a_design_that_saves_parameters_or_is_dense(data):
     genome = {v.name: data.draw(st.integers(0, v.size - 1), label=v.name) for v in SPACE.variables}
-    for space, factorization in zip(SPACE.classes, SPACE.decode(genome), strict=True):
+    for space, factorization in zip(SPACE.slots, SPACE.decode(genome), strict=True):
         assert (factorization.out_features, factorization.in_features) == space.shape
         dense = space.shape[0] * space.shape[1]
         assert factorization.parameters < dense or factorization.format == "dense" or set(factorization.ranks) == {1}
 
 
 def test_more_rank_is_never_fewer_parameters():
-    option = next(i for i, (name, _) in enumerate(SPACE.classes[0].options) if name == "low-rank")
+    option = next(i for i, (name, _) in enumerate(SPACE.slots[0].options) if name == "low-rank")
     genome = dense_genome(SPACE) | {"option0": option}
     sizes = [SPACE.decode(genome | {"rank0_0": step})[0].parameters for step in range(RANK_STEPS)]
     assert sizes == sorted(sizes)
@@ -92,9 +93,9 @@ def test_unknown_format_is_refused():
 def test_estimate_is_the_rms_error_of_the_projections_themselves(evaluator):
     weights, moments = weights_and_moments()
     for name in ("low-rank", "tt-matrix"):
-        option = next(i for i, (each, _) in enumerate(SPACE.classes[0].options) if each == name)
+        option = next(i for i, (each, _) in enumerate(SPACE.slots[0].options) if each == name)
         genome = dense_genome(SPACE) | {"option0": option, "rank0_0": 11, "rank0_1": 11}
-        design = evaluator.per_matrix(SPACE.decode(genome))
+        design = SPACE.per_matrix(genome)
         errors = []
         for matrix, factorization in design.items():
             cores = project(weights[matrix], factorization, second_moment=moments[matrix])
@@ -115,17 +116,69 @@ def test_estimate_needs_the_moments_of_every_matrix():
 
 
 def test_cost_of_a_design_is_the_sum_of_its_parts(evaluator):
-    cost = evaluator.cost(SPACE.decode(dense_genome(SPACE)))
-    members = [len(group) for group in NETWORK.classes.values()]
-    parts = [*zip(cost.layers, members, strict=True), *((part, NETWORK.layers) for part in cost.attention)]
-    assert cost.energy_pj == pytest.approx(sum(count * part.energy_pj for part, count in parts))
-    assert cost.cycles == sum(count * part.cycles for part, count in parts)
-    assert cost.matrix_parameters == NETWORK.matrix_parameters
+    genome = dense_genome(SPACE) | {"option1": 1}
+    cost = evaluator.cost(SPACE.per_matrix(genome))
+    parts = [*(cost.ways[factorization] for factorization in cost.design.values()), *(cost.attention * NETWORK.layers)]
+    assert len(parts) == len(NETWORK.matrices) + 2 * NETWORK.layers
+    assert cost.energy_pj == pytest.approx(sum(part.energy_pj for part in parts))
+    assert cost.cycles == sum(part.cycles for part in parts)
+    assert cost.matrix_parameters == sum(part.stored_words for part in parts)
+    assert cost.estimated_loss > 0.0
+
+
+def test_the_dense_network_loses_nothing_and_no_way_beats_the_compute_units(evaluator):
+    cost = evaluator.cost(SPACE.per_matrix(dense_genome(SPACE)))
     assert cost.estimated_loss == 0.0
-    rows = [row for part, _ in parts for row in part.mapped.rows()]
-    for part, _ in parts:
-        assert part.energy_pj == pytest.approx(sum(sum(row.energy_pj.values()) for row in part.mapped.rows()))
-    assert all(row.cycles >= row.ops / ARCHITECTURE.peak_ops_per_cycle for row in rows)
+    assert cost.matrix_parameters == NETWORK.matrix_parameters
+    for name, factorization in cost.design.items():
+        assert factorization.format == "dense"
+        words = factorization.out_features * factorization.in_features
+        assert cost.ways[factorization].cycles >= words * NETWORK.tokens / ARCHITECTURE.peak_ops_per_cycle, name
+
+
+def test_the_ways_of_a_design_have_the_least_edp_of_all(evaluator):
+    """Every choice of one way per kind of matrix and attention einsum, by brute force."""
+    cost = evaluator.cost(SPACE.per_matrix({variable.name: 5 % variable.size for variable in SPACE.variables}))
+    kinds = [*dict.fromkeys(cost.design.values())]
+    times = [*(list(cost.design.values()).count(kind) for kind in kinds), NETWORK.layers, NETWORK.layers]
+    hulls = [evaluator.ways(kind) for kind in kinds]
+    hulls += [evaluator.ways.of_cascade(Cascade(name=one.name, einsums=(one,))) for one in NETWORK.attention]
+    assert any(len(hull) > 1 for hull in hulls)
+    best = min(
+        sum(n * way.energy_pj for n, way in zip(times, choice, strict=True))
+        * sum(n * way.cycles for n, way in zip(times, choice, strict=True))
+        for choice in itertools.product(*hulls)
+    )
+    assert cost.edp_pj_cycles == pytest.approx(best, rel=1e-12)
+
+
+def test_what_was_found_before_is_read_back(evaluator, tmp_path):
+    genome = dense_genome(SPACE) | {"option0": len(SPACE.slots[0].options) - 1, "rank0_0": 7}
+    design = SPACE.per_matrix(genome)
+    with MappingCache(tmp_path / "cache.sqlite3") as cache:
+        machine = Machine(architecture=ARCHITECTURE, fuse=False)
+        first = Evaluator(
+            network=NETWORK, estimate=evaluator.estimate, ways=LayerWays(machine=machine, tokens=16, cache=cache)
+        )
+        made = first.cost(design)
+        again = Evaluator(
+            network=NETWORK, estimate=evaluator.estimate,
+            ways=LayerWays(machine=Machine(architecture=ARCHITECTURE, fuse=False), tokens=16, cache=cache),
+        )  # fmt: skip
+        found = again.cost(design)
+        assert again.ways.machine.parts.searches == 0 < machine.parts.searches
+    assert (found.ways, found.attention, found.edp_pj_cycles) == (made.ways, made.attention, made.edp_pj_cycles)
+    assert again.ways.proven == again.ways.asked == first.ways.proven
+
+
+@pytest.mark.parametrize(("per", "slots"), [("shape", 3), ("role", 6), ("matrix", 12)])
+def test_slots_hold_every_matrix_once(per, slots):
+    space = design_space(NETWORK, per=per)
+    assert len(space.slots) == slots
+    names = [name for slot in space.slots for name in slot.matrices]
+    assert sorted(names) == sorted(matrix.name for matrix in NETWORK.matrices)
+    shapes = {matrix.name: (matrix.out_features, matrix.in_features) for matrix in NETWORK.matrices}
+    assert all(shapes[name] == slot.shape for slot in space.slots for name in slot.matrices)
 
 
 def test_no_contraction_order_beats_the_chosen_one(evaluator):
@@ -134,10 +187,10 @@ def test_no_contraction_order_beats_the_chosen_one(evaluator):
     from heat_sim.mapper.roles import matmul_shape, role_einsum
     from heat_sim.tensorize.contraction import contract, contraction_trees
 
-    option = next(i for i, (name, _) in enumerate(SPACE.classes[0].options) if name == "tt-matrix")
+    option = next(i for i, (name, _) in enumerate(SPACE.slots[0].options) if name == "tt-matrix")
     factorization = SPACE.decode(dense_genome(SPACE) | {"option0": option, "rank0_0": 5})[0]
     (einsum,) = factorization.einsums(NETWORK.tokens)
-    chosen = evaluator.machine.map_layer(einsum, activations="X", objective=OBJECTIVES["hull"]).options
+    chosen = evaluator.ways.machine.map_layer(einsum, activations="X", objective=OBJECTIVES["hull"]).options
     for tree in contraction_trees(einsum):
         live, energy_pj, cycles = "X", 0.0, 0
         for step in contract(einsum, tree, ahead_of_time=frozenset(factorization.core_names)).online.einsums:
@@ -150,7 +203,7 @@ def test_search_is_reproducible_and_its_front_is_a_front(evaluator):
     settings = SearchSettings(population=10, generations=3, seed=5)
     first = search_designs(SPACE, evaluator, settings=settings)
     second = search_designs(SPACE, evaluator, settings=settings)
-    assert [d.factorizations for d in first.front] == [d.factorizations for d in second.front]
+    assert [d.design for d in first.front] == [d.design for d in second.front]
     points = [(d.edp_pj_cycles, d.estimated_loss) for d in first.front]
     assert all(not (a[0] <= b[0] and a[1] <= b[1]) for a in points for b in points if a != b)
     # The first generation holds the dense network, so the front reaches zero loss.
@@ -160,16 +213,16 @@ def test_search_is_reproducible_and_its_front_is_a_front(evaluator):
 
 def test_no_design_with_equal_rank_genes_has_less_error_for_the_same_energy_and_delay_than_a_strong_start(evaluator):
     few = (3, 9, 17)
-    dense = evaluator.cost(SPACE.decode(dense_genome(SPACE)))
+    dense = evaluator.cost(SPACE.per_matrix(dense_genome(SPACE)))
     seeds = strong_start(SPACE, evaluator, estimate=evaluator.estimate, count=50, steps=few)
     tables = []
-    for index, (each, members) in enumerate(zip(SPACE.classes, NETWORK.classes.values(), strict=True)):
+    for index, (each, members) in enumerate(zip(SPACE.slots, NETWORK.classes.values(), strict=True)):
         table = set()
         for option, step in itertools.product(range(len(each.options)), few):
-            genome = {v.name: step for v in SPACE.variables} | {f"option{i}": 0 for i in range(len(SPACE.classes))}
+            genome = {v.name: step for v in SPACE.variables} | {f"option{i}": 0 for i in range(len(SPACE.slots))}
             factorization = SPACE.decode(genome | {f"option{index}": option})[index]
             error = sum(evaluator.estimate.squared(matrix.name, factorization) for matrix in members)
-            hull = evaluator.machine.map_sum(factorization.einsums(NETWORK.tokens), activations="X")
+            hull = evaluator.ways.machine.map_sum(factorization.einsums(NETWORK.tokens), activations="X")
             cost = min(way.energy_pj / dense.energy_pj + way.cycles / dense.cycles for way in hull)
             table.add((factorization, len(members) * cost, error))
         tables.append(list(table))
@@ -186,7 +239,7 @@ def test_a_search_from_a_strong_start_has_its_designs_or_better_ones(evaluator):
     seeds = strong_start(SPACE, evaluator, estimate=evaluator.estimate, count=5)
     found = search_designs(SPACE, evaluator, settings=SearchSettings(population=10, generations=1), seeds=seeds)
     for seed in seeds:
-        cost = evaluator.cost(SPACE.decode(seed))
+        cost = evaluator.cost(SPACE.per_matrix(seed))
         assert any(
             each.edp_pj_cycles <= cost.edp_pj_cycles and each.estimated_loss <= cost.estimated_loss
             for each in found.front
@@ -226,7 +279,6 @@ def test_edp_gain_of_a_halved_network_is_about_four(evaluator):
     config = dict(model_type="bert", hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64,
                   vocab_size=50, max_position_embeddings=16)  # fmt: skip
     half = network_from_config(config, tokens=16, name="half")
-    smaller = Evaluator(network=half, machine=evaluator.machine, estimate=lambda _: 0.0)
-    dense = SPACE.decode(dense_genome(SPACE))
-    assert all(isinstance(f, Factorization) for f in dense)
+    smaller = Evaluator(network=half, ways=evaluator.ways, estimate=lambda _: 0.0)
+    dense = SPACE.per_matrix(dense_genome(SPACE))
     assert math.isclose(evaluator.cost(dense).edp_pj_cycles, 4 * smaller.cost(dense).edp_pj_cycles)

@@ -7,7 +7,7 @@ import pytest
 
 from heat_sim.codesign import random_designs
 from heat_sim.codesign.random_designs import random_genomes
-from heat_sim.codesign.space import RANK_STEPS, ClassSpace, DesignSpace, design_space
+from heat_sim.codesign.space import RANK_STEPS, DesignSpace, Slot, design_space
 from heat_sim.errors import SpecError
 from heat_sim.networks import network_from_config
 from heat_sim.tensorize.tensorization import Tensorization
@@ -51,15 +51,15 @@ def test_designs_differ_and_none_is_dense() -> None:
 def test_designs_differ_where_genomes_that_mean_the_same_are_common() -> None:
     """24 values of the gene mean 15 ranks, and ten of them are wanted."""
     modes = Tensorization(out_modes=(64,), in_modes=(64,))
-    space = DesignSpace(classes=(ClassSpace(shape=(64, 64), members=1, options=(("low-rank", modes),)),))
+    space = DesignSpace(slots=(Slot(shape=(64, 64), matrices=("a",), options=(("low-rank", modes),)),))
     drawn = random_genomes(space, count=10, rng=np.random.default_rng(0))
     assert len({space.decode(genome) for genome in drawn}) == 10
 
 
 def test_every_option_has_its_share() -> None:
     drawn = [genome["option0"] for genome in genomes(400)]
-    expected = 400 / len(SPACE.classes[0].options)
-    counts = np.bincount(drawn, minlength=len(SPACE.classes[0].options))
+    expected = 400 / len(SPACE.slots[0].options)
+    counts = np.bincount(drawn, minlength=len(SPACE.slots[0].options))
     assert np.all(np.abs(counts - expected) < 4 * np.sqrt(expected))
 
 
@@ -90,7 +90,7 @@ def test_the_centres_are_one_in_each_part_of_the_range(monkeypatch: pytest.Monke
 
 def test_a_space_with_too_few_designs_is_refused() -> None:
     modes = Tensorization(out_modes=(8,), in_modes=(8,))
-    dense = DesignSpace(classes=(ClassSpace(shape=(8, 8), members=1, options=(("dense", modes),)),))
+    dense = DesignSpace(slots=(Slot(shape=(8, 8), matrices=("a",), options=(("dense", modes),)),))
     with pytest.raises(SpecError, match=r"too few designs \(got 0 different ones, expected 2"):
         random_genomes(dense, count=2, rng=np.random.default_rng(0))
 

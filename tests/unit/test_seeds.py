@@ -9,7 +9,7 @@ import pytest
 
 from heat_sim.codesign.allocation import Allocation
 from heat_sim.codesign.seeds import STEPS, seed_genomes, spread_in_log_cost
-from heat_sim.codesign.space import RANK_STEPS, DesignSpace, design_space
+from heat_sim.codesign.space import RANK_STEPS, DesignSpace, Slot, design_space
 from heat_sim.errors import SpecError
 from heat_sim.networks import network_from_config
 from heat_sim.tensorize import Factorization
@@ -37,8 +37,8 @@ def squared_error(index: int, factorization: Factorization) -> float:
 
 def tables(space: DesignSpace, steps: tuple[int, ...]) -> list[set[Factorization]]:
     """What every class can be when all of its rank genes are equal."""
-    found: list[set[Factorization]] = [set() for _ in space.classes]
-    for option, step in itertools.product(range(max(len(each.options) for each in space.classes)), steps):
+    found: list[set[Factorization]] = [set() for _ in space.slots]
+    for option, step in itertools.product(range(max(len(each.options) for each in space.slots)), steps):
         genome = {v.name: min(option, v.size - 1) if v.name.startswith("option") else step for v in space.variables}
         for table, factorization in zip(found, space.decode(genome), strict=True):
             table.add(factorization)
@@ -46,7 +46,7 @@ def tables(space: DesignSpace, steps: tuple[int, ...]) -> list[set[Factorization
 
 
 def cost_and_error(factorizations: tuple[Factorization, ...]) -> tuple[float, float]:
-    members = [each.members for each in SPACE.classes]
+    members = [each.members for each in SPACE.slots]
     return (
         sum(n * parameters(f) for n, f in zip(members, factorizations, strict=True)),
         sum(squared_error(index, f) for index, f in enumerate(factorizations)),
@@ -118,8 +118,10 @@ def test_steps_are_every_third_with_the_largest() -> None:
 
 def test_members_count_as_often_as_they_are() -> None:
     """A dense class of twice the members costs twice as much to keep, and is given up first."""
-    one, *_ = SPACE.classes
-    both = DesignSpace(classes=tuple(type(one)(shape=one.shape, members=n, options=one.options) for n in (1, 2)))
+    one, *_ = SPACE.slots
+    both = DesignSpace(
+        slots=tuple(Slot(shape=one.shape, matrices=names, options=one.options) for names in (("a",), ("b", "c")))
+    )
     genomes = seed_genomes(both, squared_error=lambda _, f: squared_error(0, f), cost=parameters, count=99)
     mixed = [both.decode(genome) for genome in genomes if len({f.format == "dense" for f in both.decode(genome)}) == 2]
     assert mixed
