@@ -1,29 +1,39 @@
 """NSGA-II over a design space: the only file that imports pymoo.
 
-Everything else knows "minimise both objectives". pymoo's mixed-variable mating picks parents at
-random unless told otherwise, so the tournament is passed in; and its default termination does not
-fire for mixed variables, so the number of generations is always given.
+Genomes are rows of integers. The operators know the slots: a crossover exchanges whole slots, a mutation changes the
+option of a slot or moves its ranks; every child is repaired to the one spelling of its design, so that pymoo's
+elimination of duplicates sees equal designs as equal. The tournament is NSGA-II's own, by rank and crowding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from pymoo.algorithms.moo.nsga2 import NSGA2, binary_tournament
+from numpy.typing import NDArray
+from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.callback import Callback
-from pymoo.core.mixed import MixedVariableDuplicateElimination, MixedVariableMating, MixedVariableSampling
+from pymoo.core.crossover import Crossover
+from pymoo.core.mutation import Mutation
 from pymoo.core.population import Population
-from pymoo.core.problem import ElementwiseProblem
-from pymoo.core.variable import Choice, Integer
-from pymoo.operators.selection.tournament import TournamentSelection
+from pymoo.core.problem import Problem
+from pymoo.core.repair import Repair
 from pymoo.optimize import minimize
 
-from heat_sim.codesign.space import DesignSpace, Genome
+from heat_sim.codesign.encoding import Encoding, Rows
+from heat_sim.codesign.space import RANK_STEPS, DesignSpace, Genome
 
-Objectives = Callable[[Genome], tuple[float, float]]
+Objectives = Callable[[Sequence[Genome]], Sequence[tuple[float, float]]]
+"""From the genomes of a generation to two numbers each."""
+
+_NEW_OPTION = 0.25
+"""Share of mutated slots that get another option; the others keep it and move their ranks."""
+_ALL_RANKS = 0.2
+"""Share of mutations that move the ranks of all slots together."""
+_REACH = RANK_STEPS / 8
+"""Standard deviation of a move of a rank gene."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,51 +58,107 @@ def search_nsga2(
     population: int,
     generations: int,
     seed: int,
-    first: tuple[dict[str, int], ...] = (),
+    first: Sequence[Genome] = (),
     report: Callable[[Generation], None] = lambda _generation: None,
 ) -> list[dict[str, int]]:
     """Return the genomes of the last front; the same seed gives the same front.
 
     Args:
         space: The genes.
-        objectives: Two numbers per genome, minimised.
+        objectives: Two numbers per genome, minimised; asked for a generation at a time.
         population: Genomes per generation.
         generations: How many generations, the first one included.
         seed: Of the optimiser's generator.
-        first: Genomes that are part of the first generation.
+        first: Genomes that are part of the first generation; the others are uniform.
         report: Called after each generation.
     """
-    problem = _problem(space, objectives)
-    sampling = MixedVariableSampling()
-    start = sampling(problem, max(1, population - len(first)), random_state=np.random.default_rng(seed))
-    if first:
-        start = Population.merge(Population.new("X", [dict(genome) for genome in first]), start)
-    duplicates = MixedVariableDuplicateElimination()
+    code = Encoding(space)
+    rng = np.random.default_rng(seed)
+    uniform = code.canonical(rng.integers(0, code.sizes, size=(max(1, population - len(first)), len(code.sizes))))
+    start = np.concatenate([code.rows(list(first)), uniform])
+    start = start[np.sort(np.unique(start, axis=0, return_index=True)[1])]
     algorithm = NSGA2(
         pop_size=population,
-        sampling=start,
-        mating=MixedVariableMating(
-            selection=TournamentSelection(func_comp=binary_tournament), eliminate_duplicates=duplicates
-        ),
-        eliminate_duplicates=duplicates,
+        sampling=Population.new("X", start),
+        crossover=_SlotCrossover(code),
+        mutation=_SlotMutation(code),
+        repair=_OneSpelling(code),
     )
     result = minimize(
-        problem, algorithm, ("n_gen", generations), seed=seed, callback=_Reporter(report), verbose=False
+        _problem(code, objectives), algorithm, ("n_gen", generations), seed=seed, callback=_Reporter(report),
+        verbose=False,
     )  # fmt: skip
-    return [{name: int(value) for name, value in genome.items()} for genome in np.atleast_1d(result.X)]
+    return [code.genome(row) for row in np.atleast_2d(result.X)]
 
 
-def _problem(space: DesignSpace, objectives: Objectives) -> Any:
-    genes = {
-        gene.name: Integer(bounds=(0, gene.size - 1)) if gene.ordered else Choice(options=list(range(gene.size)))
-        for gene in space.variables
-    }
+def _problem(code: Encoding, objectives: Objectives) -> Any:
+    class _Designs(Problem):
+        def _evaluate(self, rows: Rows, out: dict[str, Any], *_args: Any, **_kwargs: Any) -> None:
+            out["F"] = np.array(objectives([code.genome(row) for row in rows]), dtype=np.float64)
 
-    class _Problem(ElementwiseProblem):
-        def _evaluate(self, x: dict[str, Any], out: dict[str, Any]) -> None:
-            out["F"] = objectives({name: int(value) for name, value in x.items()})
+    return _Designs(n_var=len(code.sizes), n_obj=2, xl=0, xu=code.sizes - 1, vtype=int)
 
-    return _Problem(vars=genes, n_obj=2)
+
+class _SlotCrossover(Crossover):
+    """Two children of two parents: every slot from either; ranks under the same option are blended half of the time."""
+
+    def __init__(self, code: Encoding) -> None:
+        super().__init__(2, 2)
+        self._code = code
+
+    def _do(
+        self, _problem: Any, rows: Rows, *_args: Any, random_state: np.random.Generator, **_kwargs: Any
+    ) -> Rows:  # fmt: skip
+        code = self._code
+        first, second = rows  # (matings, genes) each
+        options = code.is_option.nonzero()[0]
+        alike = (first[:, options] == second[:, options])[:, code.slot_of] & ~code.is_option
+        blended = alike & (random_state.random(first.shape) < 0.5)
+        share = random_state.uniform(-0.25, 1.25, first.shape)
+        move = np.where(blended, np.rint(share * (second - first)).astype(np.int64), 0)
+        swapped = (random_state.random((len(first), len(options))) < 0.5)[:, code.slot_of]
+        one, other = first + move, second - move
+        children = np.stack([np.where(swapped, other, one), np.where(swapped, one, other)])
+        return np.clip(children, 0, code.sizes - 1)
+
+
+class _SlotMutation(Mutation):
+    """One slot at least gets another option, or its ranks move; or the ranks of all slots move alike."""
+
+    def __init__(self, code: Encoding) -> None:
+        super().__init__()
+        self._code = code
+
+    def _do(
+        self, _problem: Any, rows: Rows, *_args: Any, random_state: np.random.Generator, **_kwargs: Any
+    ) -> Rows:  # fmt: skip
+        code, shape = self._code, rows.shape
+        slots = int(code.slot_of[-1]) + 1
+        hit = random_state.random((len(rows), slots)) < 1 / slots
+        hit[np.arange(len(rows)), random_state.integers(slots, size=len(rows))] = True
+        new = hit & (random_state.random(hit.shape) < _NEW_OPTION)
+        moved = hit & ~new
+        steps = np.rint(random_state.normal(0, _REACH, shape)).astype(np.int64)
+        together = random_state.random(len(rows)) < _ALL_RANKS
+        common = np.rint(random_state.normal(0, _REACH, len(rows))).astype(np.int64)
+        steps = np.where(together[:, None], common[:, None], np.where(moved[:, code.slot_of], steps, 0))
+        uniform = random_state.integers(0, code.sizes, size=shape)
+        changed = np.where(
+            code.is_option,
+            np.where(new[:, code.slot_of] & ~together[:, None], uniform, rows),
+            np.clip(rows + steps, 0, code.sizes - 1),
+        )
+        result: NDArray[np.int64] = changed
+        return result
+
+
+class _OneSpelling(Repair):
+    def __init__(self, code: Encoding) -> None:
+        super().__init__(vtype=int)
+        self._code = code
+
+    def _do(self, _problem: Any, rows: Rows, **_kwargs: Any) -> Rows:
+        return self._code.canonical(rows)
 
 
 class _Reporter(Callback):

@@ -86,9 +86,9 @@ def search_designs(
 
     dense = cost(dense_genome(space))
 
-    def objectives(genome: Genome) -> tuple[float, float]:
-        point = cost(genome)
-        return point.edp_pj_cycles / dense.edp_pj_cycles, point.estimated_loss
+    def objectives(genomes: Sequence[Genome]) -> list[tuple[float, float]]:
+        points = [cost(genome) for genome in genomes]
+        return [(point.edp_pj_cycles / dense.edp_pj_cycles, point.estimated_loss) for point in points]
 
     # Thousands of small decompositions: threads cost more than they save, and on a busy machine far more.
     with threadpool_limits(limits=1, user_api="blas"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from heat_sim.errors import SpecError, describe
@@ -54,7 +55,7 @@ class Variable:
     ordered: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Slot:
     """Matrices of one shape that become the same, and what that may be.
 
@@ -73,7 +74,12 @@ class Slot:
         """How many matrices."""
         return len(self.matrices)
 
-    @property
+    @cached_property
+    def rank_values(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """What the rank genes mean, for each option: for each open rank its value at every value of the gene."""
+        return tuple(_rank_values(self, option) for option in range(len(self.options)))
+
+    @cached_property
     def ranks(self) -> int:
         """Rank genes: as many as the option with the most inner ranks needs."""
         return max(len(_inner(FORMATS[name].max_ranks(modes))) for name, modes in self.options)
@@ -179,14 +185,19 @@ def dense_genome(space: DesignSpace) -> dict[str, int]:
     return genome
 
 
-def _factorization(space: Slot, option: int, steps: list[int]) -> Factorization:
-    name, modes = space.options[option]
+def _rank_values(slot: Slot, option: int) -> tuple[tuple[int, ...], ...]:
+    """Return what the rank genes of an option mean: for each open rank its value at every value of the gene."""
+    name, modes = slot.options[option]
     limits = FORMATS[name].max_ranks(modes)
-    ceiling = _saving_rank(name, modes, limits, space.shape)
-    inner = iter(steps)
-    ranks = tuple(
-        1 if limit == 1 else min(limit, _rounded((next(inner) + 1) * ceiling / RANK_STEPS, ceiling)) for limit in limits
-    )
+    ceiling = _saving_rank(name, modes, limits, slot.shape)
+    steps = [_rounded((step + 1) * ceiling / RANK_STEPS, ceiling) for step in range(RANK_STEPS)]
+    return tuple(tuple(min(limit, rank) for rank in steps) for limit in _inner(limits))
+
+
+def _factorization(slot: Slot, option: int, steps: list[int]) -> Factorization:
+    name, modes = slot.options[option]
+    inner = iter([ranks[step] for ranks, step in zip(slot.rank_values[option], steps, strict=False)])
+    ranks = tuple(1 if limit == 1 else next(inner) for limit in FORMATS[name].max_ranks(modes))
     return Factorization(format=name, tensorization=modes, ranks=ranks)
 
 

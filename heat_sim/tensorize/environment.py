@@ -7,8 +7,9 @@ a good preconditioner for every metric near the identity.
 
 from __future__ import annotations
 
+import math
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -52,9 +53,30 @@ class Preconditioner:
         return core
 
 
-def normal_operator(term: Term, cores: Sequence[Array], which: int, metric: Metric) -> Callable[[Array], Array]:
-    """Return what takes core `which`, whatever its numbers, to the adjoint of ``D W(core) C``: the left-hand side of
-    its normal equations.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NormalOperator:
+    """The left-hand side of a core's normal equations.
+
+    Attributes:
+        steps: The products that change with the core, one after the other: rank variables of the core or of the
+            product before, the arrays it is multiplied with and theirs, rank variables of the product.
+        ops_once: Multiplications that were needed to make the arrays.
+        ops: Multiplications of a call.
+    """
+
+    steps: tuple[tuple[tuple[str, ...], tuple[tuple[Array, tuple[str, ...]], ...], tuple[str, ...]], ...]
+    ops_once: int
+    ops: int
+
+    def __call__(self, core: Array) -> Array:
+        """Return the adjoint of ``D W(core) C``, the shape of the core."""
+        for changing, known, names in self.steps:
+            core = contract([changing, *(vars_ for _, vars_ in known)], [core, *(array for array, _ in known)], names)
+        return core
+
+
+def normal_operator(term: Term, cores: Sequence[Array], which: int, metric: Metric) -> NormalOperator:
+    """Return what takes core `which`, whatever its numbers, to the adjoint of ``D W(core) C``.
 
     Moments and cores are multiplied in the order of the fewest operations: the matrix is built only where nothing is
     cheaper, and what does not depend on the core is worked out once.
@@ -80,48 +102,40 @@ def normal_operator(term: Term, cores: Sequence[Array], which: int, metric: Metr
         *moments,
     ]
     own = term.cores[which].rank_vars
-    return _fixed(own, core_shape=term.cores[which].shape, operands=operands, output=twins(own))
-
-
-def _fixed(
-    own: tuple[str, ...], *, core_shape: tuple[int, ...], operands: Sequence[tuple[Array, tuple[str, ...]]],
-    output: tuple[str, ...],
-) -> Callable[[Array], Array]:  # fmt: skip
-    """Return the product of operands with one more, the only one that changes from call to call."""
-    path = _path(
-        (own, *(vars_ for _, vars_ in operands)), (core_shape, *(array.shape for array, _ in operands)), output
-    )
+    names = (own, *(vars_ for _, vars_ in operands), twins(own))
+    shapes = (term.cores[which].shape, *(array.shape for array, _ in operands))
+    extents = {
+        var: size for vars_, shape in zip(names, shapes, strict=False) for var, size in zip(vars_, shape, strict=True)
+    }
     held: list[tuple[Array | None, tuple[str, ...]]] = [(None, own), *operands]
-    steps = []  # of the operand that changes, one after the other
-    for places in path:
+    steps = []
+    ops_once = ops = 0
+    for places in _path(names, shapes):
         joined = [held[place] for place in places]
         held = [pair for place, pair in enumerate(held) if place not in places]
-        left = {var for _, vars_ in held for var in vars_} | set(output)
-        names = tuple(dict.fromkeys(var for _, vars_ in joined for var in vars_ if var in left)) if held else output
-        known = [(array, vars_) for array, vars_ in joined if array is not None]
+        met = dict.fromkeys(var for _, vars_ in joined for var in vars_)
+        left = {var for _, vars_ in held for var in vars_} | set(names[-1])
+        product = tuple(var for var in met if var in left) if held else names[-1]
+        known = tuple((array, vars_) for array, vars_ in joined if array is not None)
+        size = math.prod(extents[var] for var in met)
         if len(known) == len(joined):
-            product = contract([vars_ for _, vars_ in known], [array for array, _ in known], names)
-            held.append((product, names))
+            array = contract([vars_ for _, vars_ in known], [array for array, _ in known], product)
+            held.append((array, product))
+            ops_once += size
         else:
             (changing,) = (vars_ for array, vars_ in joined if array is None)
-            steps.append((changing, known, names))
-            held.append((None, names))
-
-    def product_with(core: Array) -> Array:
-        for changing, known, names in steps:
-            core = contract([changing, *(vars_ for _, vars_ in known)], [core, *(array for array, _ in known)], names)
-        return core
-
-    return product_with
+            steps.append((changing, known, product))
+            held.append((None, product))
+            ops += size
+    return NormalOperator(steps=tuple(steps), ops_once=ops_once, ops=ops)
 
 
 @lru_cache(maxsize=1024)
-def _path(
-    inputs: tuple[tuple[str, ...], ...], shapes: tuple[tuple[int, ...], ...], output: tuple[str, ...]
-) -> tuple[tuple[int, ...], ...]:
-    letters = dict(zip(dict.fromkeys(var for vars_ in inputs for var in vars_), string.ascii_letters, strict=False))
-    *terms, result = ("".join(letters[var] for var in vars_) for vars_ in (*inputs, output))
-    path, _ = opt_einsum.contract_path(f"{','.join(terms)}->{result}", *shapes, shapes=True, optimize="dp")
+def _path(names: tuple[tuple[str, ...], ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    """Return the order of pairwise products with the fewest operations; the last names are those of the result."""
+    letters = dict(zip(dict.fromkeys(var for vars_ in names for var in vars_), string.ascii_letters, strict=False))
+    *inputs, output = ("".join(letters[var] for var in vars_) for vars_ in names)
+    path, _ = opt_einsum.contract_path(f"{','.join(inputs)}->{output}", *shapes, shapes=True, optimize="dp")
     return tuple(path)
 
 

@@ -30,6 +30,9 @@ SWEEPS = 3
 STEPS_PER_CORE = 3
 ENOUGH = 1e-3
 """A sweep that lowers the squared error by less than this share is the last one."""
+LARGEST_WORK = 200_000_000_000
+"""Multiplications after which no core is improved any more: about ten seconds. Only matrices of thousands of rows or
+columns get there."""
 ROUNDING = 1e-20
 """A squared error this small beside the squared weight, or a squared residual beside the first one, is none."""
 RIDGE = 1e-8
@@ -134,10 +137,11 @@ class _Problem:
         errors = [self.error(cores) for cores in candidates]
         best, error = min(zip(candidates, errors, strict=True), key=lambda pair: pair[1])
         enough = ROUNDING * self.metric.square(self.weight)
+        work = 0
         for _ in range(sweeps):
-            if error <= enough:
+            if error <= enough or work > LARGEST_WORK:
                 break
-            swept = self.sweep(best)
+            swept, work = self.sweep(best, work=work)
             after = self.error(swept)
             if after >= error:
                 break
@@ -169,22 +173,28 @@ class _Problem:
             first += len(term.cores)
         return parts
 
-    def sweep(self, cores: Sequence[Array]) -> Cores:
-        """Return the cores after each was improved once, there and back."""
+    def sweep(self, cores: Sequence[Array], *, work: int) -> tuple[Cores, int]:
+        """Return the cores after each was improved once, there and back, and the work with that of before.
+
+        Beyond the largest work the others stay as they are.
+        """
         parts = self.split(cores)
         places = [(n, k) for n, (term, _) in enumerate(parts) for k in range(len(term.cores))]
         image = self.goal.times(self.target)  # D W C
         wanted, current = image, None
         for n, k in (*places, *places[-2::-1]):
+            if work > LARGEST_WORK:
+                break
             term, own = parts[n]
             if n != current and len(parts) > 1:
                 others = [matrix_of(*part) for m, part in enumerate(parts) if m != n]
                 wanted, current = image - self.goal.times(np.sum(others, axis=0)), n
-            own[k] = self._improved(term, own, k, wanted)
-        return [core for _, own in parts for core in own]
+            own[k], more = self._improved(term, own, k, wanted)
+            work += more
+        return [core for _, own in parts for core in own], work
 
-    def _improved(self, term: Term, cores: Cores, k: int, wanted: Array) -> Array:
-        """Return core k of a term after some steps on its own least-squares problem.
+    def _improved(self, term: Term, cores: Cores, k: int, wanted: Array) -> tuple[Array, int]:
+        """Return core k of a term after some steps on its own least-squares problem, and multiplications that took.
 
         Args:
             term: Of the cores.
@@ -211,7 +221,8 @@ class _Problem:
             solved = solve(residual)
             square, before = float(np.vdot(residual, solved)), square
             direction = solved + (square / before) * direction
-        return core
+        modes = math.prod(size for var, size in term.cores[k].dims if var in term.mode_vars)
+        return core, normal.ops_once + (1 + STEPS_PER_CORE) * normal.ops + wanted.size * (core.size // modes)
 
 
 def balanced(cores: Sequence[Array], terms: Sequence[Term]) -> Cores:
