@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from heat_sim.cli.bench import EMBEDDED_DATA, EMBEDDED_MODEL, model_folder, prepare_bench
-from heat_sim.cli.console import bars
-from heat_sim.cli.inputs import check_before_training
+from heat_sim.cli.console import bars, err
+from heat_sim.cli.inputs import check_before_training, read_architecture
 from heat_sim.cli.options import (
     ALL_FORMATS,
     ArchOrPreset,
@@ -18,9 +18,11 @@ from heat_sim.cli.options import (
     ErtFile,
     Estimate,
     Formats,
+    Fuse,
     Generations,
     Model,
     Out,
+    PerSlot,
     Population,
     Seed,
     Seeding,
@@ -37,6 +39,8 @@ def codesign_command(
     data: Data = EMBEDDED_DATA,
     tokens: Tokens = 128,
     formats: Formats = ALL_FORMATS,
+    per: PerSlot = "shape",
+    fuse: Fuse = False,
     population: Population = 32,
     generations: Generations = 12,
     designs: Designs = 8,
@@ -48,35 +52,50 @@ def codesign_command(
         Path | None,
         typer.Option(help="Weights and second moments, as kept beside a cached teacher: then no torch is needed."),
     ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a run that was stopped or killed; all other options are its own.")
+    ] = None,
     out: Out = None,
 ) -> None:
-    """Search format, tensorization shape and ranks of every class of weight matrices with NSGA-II.
+    """Search format, tensorization shape and ranks of the weight matrices with NSGA-II.
 
     Objectives: EDP of the encoder (every contraction order, every step under its best mapping) and the
     activation-weighted error of the projected matrices on calibration text. Writes a run folder with the
-    front as table and plot, one file per chosen design, and a manifest.
+    front as table and plot, one file per chosen design, and a manifest; every costed point is kept, so that
+    `--resume` goes on after Ctrl-C or a kill and ends in the same front.
 
     Example: heat-sim codesign --model minilm-l6 --arch simba_l --tokens 128
     """
     # Imported here: numpy, pymoo and matplotlib take seconds that the other commands do not need.
+    from heat_sim.cli.plan import SearchPlan, recorded_plan
     from heat_sim.cli.search import search
-    from heat_sim.codesign.search import SearchSettings
     from heat_sim.distill.calibration import load_calibration
     from heat_sim.networks import load_network
+    from heat_sim.report.run_folder import new_run_folder
 
-    check_before_training(arch, ert, formats=formats, out=out)
-    with bars() as add_bar:
-        if calibration is None:
-            bench = prepare_bench(model, data, epochs=teacher_epochs, seed=seed, add_bar=add_bar)
-            name, folder, known = bench.model, bench.teacher.folder, bench.calibration
-        else:
-            name, folder = model_folder(model)
-            known = load_calibration(calibration)
-        network = load_network(folder, tokens=tokens, name=name)
-        folder = search(
-            known, network, arch=arch, ert=ert, formats=formats, designs=designs, out=out, add_bar=add_bar,
-            estimate=estimate, seeding=seeding,
-            settings=SearchSettings(population=population, generations=generations, seed=seed),
-            arguments={"model": model, "data": data, "teacher_epochs": teacher_epochs},
+    if resume is not None:
+        plan, folder = recorded_plan(resume), resume
+        read_architecture(Path(plan.arch), None if plan.ert is None else Path(plan.ert))
+    else:
+        machine = check_before_training(arch, ert, formats=formats, out=out)
+        plan = SearchPlan(
+            model=model, data=data, teacher_epochs=teacher_epochs,
+            calibration=None if calibration is None else str(calibration), arch=str(arch),
+            ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, estimate=estimate,
+            seeding=seeding, fuse=fuse, population=population, generations=generations, designs=designs, seed=seed,
         )  # fmt: skip
+    with bars() as add_bar:
+        if plan.calibration is None:
+            bench = prepare_bench(plan.model, plan.data, epochs=plan.teacher_epochs, seed=plan.seed, add_bar=add_bar)
+            name, model_at, known = bench.model, bench.teacher.folder, bench.calibration
+        else:
+            name, model_at = model_folder(plan.model)
+            known = load_calibration(Path(plan.calibration))
+        network = load_network(model_at, tokens=plan.tokens, name=name)
+        if resume is None:
+            folder = new_run_folder(out, name=f"{name}-{machine}-s{tokens}-seed{seed}")
+        result = search(known, network, plan=plan, folder=folder, add_bar=add_bar)
     print_run(folder)
+    if result.interrupted:
+        err.print(f"heat-sim: interrupted; go on with: heat-sim codesign --resume {folder}", style="red", markup=False)
+        raise typer.Exit(130)

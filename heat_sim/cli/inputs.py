@@ -41,12 +41,13 @@ def read_architecture(arch: Path, ert: Path | None) -> ArchitectureSpec:
     return spec
 
 
-def check_before_training(arch: Path, ert: Path | None, *, formats: str, out: Path | None) -> None:
-    """Raise on what a search would refuse only after the minutes that preparing the model takes."""
+def check_before_training(arch: Path, ert: Path | None, *, formats: str, out: Path | None) -> str:
+    """Return the name of the architecture; raise on what a search would refuse only after the minutes of training."""
     files = architecture_files(arch, ert)
-    load_architecture(files[0], ert=files[1] if len(files) > 1 else None)
+    spec = load_architecture(files[0], ert=files[1] if len(files) > 1 else None)
     check_formats(searched_formats(formats))
     check_is_new(out)
+    return spec.architecture.name
 
 
 def searched_formats(formats: str) -> tuple[str, ...]:

@@ -52,6 +52,13 @@ Seeding = Annotated[
         help="Start from the designs of least error for their energy and delay, or from uniform and random ranks.",
     ),
 ]
+PerSlot = Annotated[
+    Literal["shape", "role", "matrix"],
+    typer.Option("--per", help="What chooses for itself: all matrices of a shape, those of a role, or every matrix."),
+]
+Fuse = Annotated[
+    bool, typer.Option("--fuse/--no-fuse", help="Whether intermediates of a factorised layer may stay on the chip.")
+]
 Estimate = Annotated[
     Literal["activation", "weight", "fisher"],
     typer.Option(help="Estimated loss: error of outputs on calibration text, of weights, or of the loss there."),

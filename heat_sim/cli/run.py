@@ -15,11 +15,13 @@ from heat_sim.cli.options import (
     ErtFile,
     Estimate,
     Formats,
+    Fuse,
     Generations,
     LayerEpochs,
     LogitEpochs,
     Model,
     Out,
+    PerSlot,
     Population,
     Projection,
     Seed,
@@ -37,6 +39,8 @@ def run_command(
     data: Data = EMBEDDED_DATA,
     tokens: Tokens = 128,
     formats: Formats = ALL_FORMATS,
+    per: PerSlot = "shape",
+    fuse: Fuse = False,
     population: Population = 32,
     generations: Generations = 12,
     designs: Designs = 8,
@@ -58,20 +62,24 @@ def run_command(
     """
     # Imported here: numpy, pymoo and matplotlib take seconds that the other commands do not need.
     from heat_sim.cli.measure import measure
+    from heat_sim.cli.plan import SearchPlan
     from heat_sim.cli.search import search
-    from heat_sim.codesign.search import SearchSettings
     from heat_sim.networks import load_network
+    from heat_sim.report.run_folder import new_run_folder
 
-    check_before_training(arch, ert, formats=formats, out=out)
+    machine = check_before_training(arch, ert, formats=formats, out=out)
     with bars() as add_bar:
         bench = prepare_bench(model, data, epochs=teacher_epochs, seed=seed, add_bar=add_bar)
         network = load_network(bench.teacher.folder, tokens=tokens, name=bench.model)
-        folder = search(
-            bench.calibration, network, arch=arch, ert=ert, formats=formats, designs=designs, out=out, add_bar=add_bar,
-            estimate=estimate, seeding=seeding,
-            settings=SearchSettings(population=population, generations=generations, seed=seed),
-            arguments={"model": model, "data": data, "teacher_epochs": teacher_epochs},
+        plan = SearchPlan(
+            model=model, data=data, teacher_epochs=teacher_epochs, calibration=None, arch=str(arch),
+            ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, estimate=estimate,
+            seeding=seeding, fuse=fuse, population=population, generations=generations, designs=designs, seed=seed,
         )  # fmt: skip
+        folder = new_run_folder(out, name=f"{network.name}-{machine}-s{tokens}-seed{seed}")
+        result = search(bench.calibration, network, plan=plan, folder=folder, add_bar=add_bar)
+        if result.interrupted:
+            raise KeyboardInterrupt
         measure(folder, bench, designs=None, projection=projection, layer_epochs=layer_epochs,
                 logit_epochs=logit_epochs, seed=seed, add_bar=add_bar)  # fmt: skip
     print_run(folder)

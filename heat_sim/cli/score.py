@@ -16,7 +16,16 @@ from heat_sim.codesign.network_cost import NetworkCost, NetworkCoster
 from heat_sim.errors import SpecError, describe
 from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.layer import Machine
-from heat_sim.networks import COVERED, SIZES, TEXT_TOKENS, Network
+from heat_sim.networks import (
+    COVERED,
+    SIZES,
+    TEXT_TOKENS,
+    EmbeddingTable,
+    Network,
+    ParameterCount,
+    compressed_words,
+    count_parameters,
+)
 from heat_sim.report.breakdown import BreakdownRow, as_json, breakdown, breakdown_table
 from heat_sim.specs import ArchitectureSpec
 from heat_sim.tensorize.design import load_design
@@ -60,13 +69,22 @@ def score_command(
     cached: Annotated[
         bool, typer.Option("--cache", help="Look parts up in the mapping cache, and keep them there.")
     ] = False,
+    embedding_ranks: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="R",
+            help="Count the word embedding as a tensor train of three cores with this rank, too; nothing else changes.",
+        ),
+    ] = None,
     ert: ErtFile = None,
     json: JsonFile = None,
 ) -> None:
     """Cost a whole network: the mapping, contraction order and fusion of every part with the least EDP of all.
 
     EDP is the sum of all energies times the sum of all cycles. Prints energy per level, cycles and the roofline of
-    every einsum.
+    every einsum, and the parameters of embeddings, encoder and head; of these only the matrices of the encoder are
+    costed.
 
     Example: heat-sim score --arch simba_l --model bert-base --tokens 128 --vector-unit 1.0,16
     """
@@ -79,11 +97,13 @@ def score_command(
         ),
         cache=MappingCache() if cached else None,
     )  # fmt: skip
+    words = None if embedding_ranks is None else compressed_words(network, rank=embedding_ranks)
     factorizations, joint = _factorizations(network, design)
+    parameters = count_parameters(network, factorizations.values())
     cost = coster.cost(network, factorizations, joint=joint)
     rows = breakdown(cost.parts, spec.architecture)
     if json is not None:
-        write_json(_as_json(cost, rows, network, spec), json)
+        write_json(_as_json(cost, rows, network, spec) | _parameters_as_json(parameters, words), json)
     if json == "-":
         return
     out.print(breakdown_table(rows, spec.architecture), markup=False, soft_wrap=True)
@@ -97,6 +117,43 @@ def score_command(
         + ("" if vector_unit else f"; softmax and {network.function} left out"),
         markup=False,
     )
+    out.print(_parameters_text(parameters, words), markup=False)
+
+
+def _parameters_text(count: ParameterCount, words: tuple[EmbeddingTable, Factorization] | None) -> str:
+    text = (
+        f"parameters: {count.embeddings:,} embeddings + {count.encoder:,} encoder + {count.head:,} head = "
+        f"{count.total:,}"
+    )
+    if words is None:
+        return text
+    table, train = words
+    return (
+        f"{text}; with {table.name} as {train.format} {train.tensorization}, ranks {train.ranks}: "
+        f"{train.parameters:,} instead of {table.parameters:,}, {_smaller_total(count, words):,} in all"
+    )
+
+
+def _smaller_total(count: ParameterCount, words: tuple[EmbeddingTable, Factorization]) -> int:
+    table, train = words
+    return count.total - table.parameters + train.parameters
+
+
+def _parameters_as_json(
+    count: ParameterCount, words: tuple[EmbeddingTable, Factorization] | None
+) -> dict[str, object]:  # fmt: skip
+    found: dict[str, object] = {
+        "parameters": {
+            "embeddings": count.embeddings, "encoder": count.encoder, "head": count.head, "total": count.total
+        }
+    }  # fmt: skip
+    if words is not None:
+        table, train = words
+        found["compressed_embedding"] = {
+            "table": table.name, "factorization": train.to_json(), "parameters": train.parameters,
+            "total": _smaller_total(count, words),
+        }  # fmt: skip
+    return found
 
 
 def _factorizations(network: Network, path: Path | None) -> tuple[dict[str, Factorization], dict[str, tuple[str, ...]]]:

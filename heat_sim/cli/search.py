@@ -1,79 +1,74 @@
-"""The search half of the main job: from a bench and a spec to a run folder."""
+"""The search half of the main job: from a calibrated model and a plan to a run folder."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 
+import numpy as np
+
 from heat_sim.cli.bench import AddBar
 from heat_sim.cli.console import err
-from heat_sim.cli.inputs import architecture_files, read_architecture, searched_formats
+from heat_sim.cli.inputs import read_architecture, searched_formats
+from heat_sim.cli.plan import SearchPlan
 from heat_sim.codesign.chosen import chosen_designs, front_rows
 from heat_sim.codesign.estimate import ESTIMATES
 from heat_sim.codesign.evaluator import Evaluator
 from heat_sim.codesign.layer_ways import LayerWays
 from heat_sim.codesign.matrix_errors import MatrixErrors
 from heat_sim.codesign.nsga2 import Generation
+from heat_sim.codesign.points import PointStore
 from heat_sim.codesign.search import SearchResult, SearchSettings, search_designs, spread
 from heat_sim.codesign.space import design_space
 from heat_sim.codesign.start import strong_start
 from heat_sim.distill.calibration import Calibration
 from heat_sim.errors import SpecError
-from heat_sim.mapper.cache import MappingCache
+from heat_sim.mapper.cache import MODEL_VERSION, MappingCache
 from heat_sim.mapper.layer import Machine
 from heat_sim.networks import Network
-from heat_sim.report.manifest import manifest
-from heat_sim.report.run_folder import new_run_folder, write_designs, write_front, write_manifest
+from heat_sim.report.manifest import manifest, spec_hashes
+from heat_sim.report.run_folder import POINTS, write_designs, write_front, write_manifest
 from heat_sim.tensorize.projection_cache import ProjectionCache
 
 
 def search(
-    calibration: Calibration,
-    network: Network,
-    *,
-    arch: Path,
-    ert: Path | None,
-    formats: str,
-    designs: int,
-    out: Path | None,
-    estimate: str,
-    seeding: bool,
-    settings: SearchSettings,
-    arguments: dict[str, object],
-    add_bar: AddBar,
-) -> Path:
-    """Return the folder of a new run that holds the front and the chosen designs."""
+    calibration: Calibration, network: Network, *, plan: SearchPlan, folder: Path, add_bar: AddBar
+) -> SearchResult:  # fmt: skip
+    """Search as planned, and write the front and the chosen designs into the folder of the run.
+
+    Every point is kept in `points.jsonl` as it is costed; a search in a folder that has points goes on from them.
+
+    Args:
+        calibration: Weights and moments of the model.
+        network: The same model as the simulator sees it.
+        plan: What is asked for.
+        folder: Of the run.
+        add_bar: Adds a progress bar.
+    """
     started = time.perf_counter()
-    spec = read_architecture(arch, ert)
-    names = searched_formats(formats)
-    space = design_space(network, formats=names)
-    loss = ESTIMATES[estimate](
+    spec = read_architecture(Path(plan.arch), None if plan.ert is None else Path(plan.ert))
+    space = design_space(network, formats=searched_formats(plan.formats), per=plan.per)
+    loss = ESTIMATES[plan.estimate](
         errors=MatrixErrors(
             weights=calibration.weights, second_moments=calibration.second_moments, project=ProjectionCache(),
-            gradient_moments=calibration.gradient_moments if estimate == "fisher" else {},
+            gradient_moments=calibration.gradient_moments if plan.estimate == "fisher" else {},
         )
     )  # fmt: skip
     cache = MappingCache()
+    machine = Machine(
+        architecture=spec.architecture, constraints=spec.constraints, cache=cache, fuse=plan.fuse, merged=True
+    )  # fmt: skip
     evaluator = Evaluator(
-        network=network,
-        ways=LayerWays(
-            machine=Machine(
-                architecture=spec.architecture, constraints=spec.constraints, cache=cache, fuse=False, merged=True
-            ),
-            tokens=network.tokens,
-            cache=cache,
-        ),
-        estimate=loss,
+        network=network, ways=LayerWays(machine=machine, tokens=network.tokens, cache=cache), estimate=loss
     )  # fmt: skip
-    folder = new_run_folder(
-        out, name=f"{network.name}-{spec.architecture.name}-s{network.tokens}-seed{settings.seed}"
-    )  # fmt: skip
+    write_manifest(folder, _manifest(plan, facts={}))
     start: tuple[dict[str, int], ...] = ()
-    if seeding:
+    if plan.seeding:
         tick = add_bar("allot ranks", 1)
-        start = strong_start(space, evaluator, estimate=loss, count=settings.population // 2)
+        start = strong_start(space, evaluator, estimate=loss, count=plan.population // 2)
         tick(1, f"{len(start)} designs to start from")
-    tick = add_bar("search designs", settings.generations)
+    tick = add_bar("search designs", plan.generations)
 
     def report(generation: Generation) -> None:
         best = 1 / min(edp for edp, _ in generation.front)
@@ -82,38 +77,46 @@ def search(
             f"{generation.evaluations} designs, front {len(generation.front)}, EDP gain to {best:.1f}x",
         )
 
-    result = search_designs(space, evaluator, settings=settings, seeds=start, report=report)
-    chosen = spread(result.front, dense=result.dense, count=designs)
-    if not chosen:
+    settings = SearchSettings(population=plan.population, generations=plan.generations, seed=plan.seed)
+    with PointStore(folder / POINTS, about=_about(plan, calibration)) as store:
+        result = search_designs(space, evaluator, settings=settings, seeds=start, store=store, report=report)
+    chosen = spread(result.front, dense=result.dense, count=plan.designs)
+    if not chosen and not result.interrupted:
         raise SpecError(
             f"search on {spec.architecture.name}: no design has a lower EDP than the dense network. "
             "Search more formats, or more generations."
         )
-    rows = front_rows(result.dense, chosen, network=network)
-    write_designs(
-        folder, chosen_designs(chosen, network=network, architecture=spec.architecture.name)
-    )  # fmt: skip
-    write_front(folder, rows)
-    write_manifest(
-        folder,
-        manifest(
-            arguments={
-                **arguments, "arch": str(arch), "ert": None if ert is None else str(ert), "tokens": network.tokens,
-                "formats": ",".join(names), "population": settings.population, "generations": settings.generations,
-                "designs": designs, "estimate": estimate, "seeding": seeding,
-            },
-            seed=settings.seed,
-            spec_files=architecture_files(arch, ert),
-            facts=_facts(result, evaluator, seconds=time.perf_counter() - started),
-        ),
-    )  # fmt: skip
-    err.print(f"{result.costed} designs costed, {len(result.front)} on the front, {len(chosen)} chosen")
-    return folder
+    write_designs(folder, chosen_designs(chosen, network=network, architecture=spec.architecture.name))
+    write_front(folder, front_rows(result.dense, chosen, network=network))
+    write_manifest(folder, _manifest(plan, facts=_facts(result, evaluator, seconds=time.perf_counter() - started)))
+    failed = f", {result.failed} failed (reasons in {POINTS})" if result.failed else ""
+    err.print(f"{result.costed} designs costed{failed}, {len(result.front)} on the front, {len(chosen)} chosen")
+    return result
+
+
+def _about(plan: SearchPlan, calibration: Calibration) -> dict[str, object]:
+    """Return what the points of a search depend on."""
+    content = hashlib.sha256()
+    for arrays in (calibration.weights, calibration.second_moments, calibration.gradient_moments):
+        for name in sorted(arrays):
+            content.update(np.ascontiguousarray(arrays[name]).data)
+    return {
+        "arguments": {**plan.arguments, "seed": plan.seed},
+        "specs": spec_hashes(plan.spec_files),
+        "calibration": content.hexdigest(),
+        "version": MODEL_VERSION,
+    }
+
+
+def _manifest(plan: SearchPlan, *, facts: dict[str, object]) -> dict[str, object]:
+    return manifest(arguments=plan.arguments, seed=plan.seed, spec_files=plan.spec_files, facts=facts)
 
 
 def _facts(result: SearchResult, evaluator: Evaluator, *, seconds: float) -> dict[str, object]:
     return {
         "designs_costed": result.costed,
+        "designs_failed": result.failed,
+        "interrupted": result.interrupted,
         "front": len(result.front),
         "layers_mapped": evaluator.ways.asked,
         "layers_proven_optimal": evaluator.ways.proven,

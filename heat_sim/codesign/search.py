@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
+from heat_sim.codesign.encoding import Encoding
 from heat_sim.codesign.evaluator import DesignCost, Evaluator
 from heat_sim.codesign.nsga2 import Generation, search_nsga2
 from heat_sim.codesign.pareto import non_dominated
+from heat_sim.codesign.points import Point, PointStore
 from heat_sim.codesign.space import RANK_STEPS, DesignSpace, Genome, dense_genome
 from heat_sim.errors import SpecError, describe
+from heat_sim.tensorize.factorization import Factorization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +54,15 @@ class SearchResult:
         dense: The network as it is.
         front: Non-dominated designs among all that were costed, least EDP first.
         costed: Different designs costed.
+        failed: How many of them could not be costed.
+        interrupted: Whether it was stopped before its last generation.
     """
 
     dense: DesignCost
     front: tuple[DesignCost, ...]
     costed: int
+    failed: int
+    interrupted: bool
 
 
 def search_designs(
@@ -63,6 +71,7 @@ def search_designs(
     *,
     settings: SearchSettings,
     seeds: Sequence[Genome] = (),
+    store: PointStore | None = None,
     report: Callable[[Generation], None] = lambda _generation: None,
 ) -> SearchResult:
     """Return the front of (EDP, estimated loss) over every design costed.
@@ -75,34 +84,77 @@ def search_designs(
         evaluator: Costs designs.
         settings: Budget and seed.
         seeds: Genomes to start from, at most the population less one; those of `strong_start`, for example.
+        store: Points that are known, and where new ones are kept. The search with known points ends as it would
+            without them.
         report: Called after each generation.
+
+    An interruption (Ctrl-C) ends the search; the result is that of the designs costed by then.
     """
-    seen: dict[tuple[object, ...], DesignCost] = {}
-
-    def cost(genome: Genome) -> DesignCost:
-        point = evaluator.cost(space.per_matrix(genome))
-        seen[point.key] = point
-        return point
-
-    dense = cost(dense_genome(space))
+    code = Encoding(space)
+    store = PointStore(None, about={}) if store is None else store
+    seen: dict[tuple[int, ...], Point] = {}
+    interrupted = False
+    dense = evaluator.cost(space.per_matrix(dense_genome(space)))
 
     def objectives(genomes: Sequence[Genome]) -> list[tuple[float, float]]:
-        points = [cost(genome) for genome in genomes]
-        return [(point.edp_pj_cycles / dense.edp_pj_cycles, point.estimated_loss) for point in points]
+        found = []
+        for genome, row in zip(genomes, code.rows(genomes).tolist(), strict=True):
+            point = store.get(row)
+            if point is None:
+                point = _point(evaluator, space.per_matrix(genome))
+                store.put(row, point)
+            seen[tuple(row)] = point
+            found.append(_minimised(point, dense))
+        store.flush()
+        return found
 
     # Thousands of small decompositions: threads cost more than they save, and on a busy machine far more.
     with threadpool_limits(limits=1, user_api="blas"):
-        search_nsga2(
-            space,
-            objectives,
-            population=settings.population,
-            generations=settings.generations,
-            seed=settings.seed,
-            first=_first_generation(space, seeds)[: settings.population],
-            report=report,
+        try:
+            search_nsga2(
+                space,
+                objectives,
+                population=settings.population,
+                generations=settings.generations,
+                seed=settings.seed,
+                first=_first_generation(space, seeds)[: settings.population],
+                report=report,
+            )
+        except KeyboardInterrupt:  # the front of what was costed is the result
+            interrupted = True
+        store.flush()
+        best = non_dominated(
+            [(row, point) for row, point in seen.items() if point.failure is None],
+            lambda each: (each[1].edp_pj_cycles, each[1].estimated_loss),
         )
-    front = non_dominated(list(seen.values()), lambda point: (point.edp_pj_cycles, point.estimated_loss))
-    return SearchResult(dense=dense, front=tuple(front), costed=len(seen))
+        front = [evaluator.cost(space.per_matrix(code.genome(np.array(row)))) for row, _ in best]
+    return SearchResult(
+        dense=dense, front=tuple(front), costed=len(seen),
+        failed=sum(point.failure is not None for point in seen.values()), interrupted=interrupted,
+    )  # fmt: skip
+
+
+_FAILED = (1e12, 1e12)
+"""Objectives of a design that cannot be costed: every other one is better, and they are finite, as pymoo needs them."""
+
+
+def _point(evaluator: Evaluator, design: Mapping[str, Factorization]) -> Point:
+    """Return the point of a design; one that cannot be costed does not end the search of all others."""
+    try:
+        cost = evaluator.cost(design)
+    except Exception as problem:
+        reason = f"{type(problem).__name__}: {problem}"
+        return Point(energy_pj=0.0, cycles=0, matrix_parameters=0, estimated_loss=0.0, failure=reason)
+    return Point(
+        energy_pj=cost.energy_pj, cycles=cost.cycles, matrix_parameters=cost.matrix_parameters,
+        estimated_loss=cost.estimated_loss,
+    )  # fmt: skip
+
+
+def _minimised(point: Point, dense: DesignCost) -> tuple[float, float]:
+    if point.failure is not None:
+        return _FAILED
+    return point.edp_pj_cycles / dense.edp_pj_cycles, point.estimated_loss
 
 
 def _first_generation(space: DesignSpace, seeds: Sequence[Genome]) -> tuple[dict[str, int], ...]:

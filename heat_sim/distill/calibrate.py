@@ -6,13 +6,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 from heat_sim.distill.batches import Batch, encode, sorted_batches
 from heat_sim.distill.calibration import Calibration, load_calibration, save_calibration
@@ -20,15 +21,23 @@ from heat_sim.distill.progress import Progress, ProgressEvent, ignore_progress
 from heat_sim.distill.tasks import TextTask
 from heat_sim.distill.teacher import Teacher
 from heat_sim.errors import SpecError, describe
+from heat_sim.networks import COVERED
 
-_IN_A_LAYER = re.compile(r"(?:^|\.)layers?\.\d+\.")
+_IN_A_LAYER = re.compile(r"(?:^|\.)(?:layers?|h)\.\d+\.")
+
+EncoderLinear: TypeAlias = nn.Linear | Conv1D
+"""A module that multiplies with a weight matrix; GPT-2's Conv1D stores the transposed one, see `oriented`."""
 
 
-def encoder_linears(model: Any) -> dict[str, nn.Linear]:
-    """Return the Linear modules inside the numbered encoder layers, by name without the model's own prefix.
+def encoder_linears(model: Any) -> dict[str, EncoderLinear]:
+    """Return the Linear and Conv1D modules inside the numbered layers, by name without the model's own prefix.
 
     In a BERT these are, per layer, `attention.self.query`, `.key`, `.value`, `attention.output.dense`,
-    `intermediate.dense` and `output.dense`: neither the pooler nor the classifier.
+    `intermediate.dense` and `output.dense`: neither the pooler nor the classifier. The names are those of
+    `heat_sim.networks`.
+
+    Raises:
+        SpecError: There are none.
 
     >>> from transformers import BertConfig, BertForSequenceClassification
     >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=9)
@@ -36,11 +45,36 @@ def encoder_linears(model: Any) -> dict[str, nn.Linear]:
     ['encoder.layer.0.attention.self.query', 'encoder.layer.0.attention.self.key']
     """
     prefix = f"{model.base_model_prefix}."
-    return {
+    found = {
         name.removeprefix(prefix): module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and _IN_A_LAYER.search(name)
+        if isinstance(module, nn.Linear | Conv1D) and _IN_A_LAYER.search(name)
     }
+    if not found:
+        raise SpecError(
+            describe(f"model {type(model).__name__}", "no weight matrix in numbered layers", got="none",
+                     expected="Linear or Conv1D modules below layer.N, layers.N or h.N",
+                     remedy=f"Give a dense model of one of the families {', '.join(COVERED)}.")
+        )  # fmt: skip
+    return found
+
+
+def oriented(module: EncoderLinear, weight: Tensor) -> Tensor:
+    """Return a weight that is as the module stores it as (out_features, in_features), a view; or the way back.
+
+    >>> oriented(Conv1D(nf=3, nx=2), torch.ones(2, 3)).shape, oriented(nn.Linear(2, 3), torch.ones(3, 2)).shape
+    (torch.Size([3, 2]), torch.Size([3, 2]))
+    """
+    return weight.T if isinstance(module, Conv1D) else weight
+
+
+def weight_of(module: EncoderLinear) -> Tensor:
+    """Return the weight matrix of a module, (out_features, in_features): a view that can be written to.
+
+    >>> weight_of(Conv1D(nf=3, nx=2)).shape
+    torch.Size([3, 2])
+    """
+    return oriented(module, module.weight)
 
 
 def weight_matrices(model: Any) -> dict[str, NDArray[np.float32]]:
@@ -52,7 +86,8 @@ def weight_matrices(model: Any) -> dict[str, NDArray[np.float32]]:
     (16, 8)
     """
     return {
-        name: linear.weight.detach().to(torch.float32).numpy().copy() for name, linear in encoder_linears(model).items()
+        name: weight_of(linear).detach().to(torch.float32).numpy().copy()
+        for name, linear in encoder_linears(model).items()
     }
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from heat_sim.cache_folder import published
-from heat_sim.distill.calibrate import encoder_linears
+from heat_sim.distill.calibrate import encoder_linears, weight_of
 from heat_sim.distill.embedding import FactorizedEmbedding
 from heat_sim.distill.joint import have_one_input, joint_layers, stacked_gradient_moment, stacked_second_moment
 from heat_sim.distill.layers import FactorizedLinear
@@ -32,7 +32,7 @@ _WEIGHTS, _DESIGN = "model.safetensors", "design.yaml"
 
 
 def factorize(model: Any, design: Design, *, cores: Mapping[str, Sequence[NDArray[np.floating]]]) -> Any:
-    """Return a copy of the model in which the design's Linear layers are factorised; the model stays as it is.
+    """Return a copy of the model in which the design's matrices are factorised; the model stays as it is.
 
     Embeddings, LayerNorms, biases, head and the matrices of format `dense` are copied. Members of a joint entry share
     their cores, see `joint_layers`.
@@ -128,7 +128,7 @@ def project_design(
     cores = {}
     for step, (name, layer) in enumerate(entries, start=1):
         members = layer.members or (name,)
-        weights = [linears[member].weight.detach().numpy() for member in members]
+        weights = [weight_of(linears[member]).detach().numpy() for member in members]
         cores[name] = project(
             weights[0] if len(weights) == 1 else np.concatenate(weights),  # (rows of all members, in_features)
             layer.factorization,
@@ -193,7 +193,7 @@ def load_student(folder: Path) -> tuple[Any, Design]:
 
 def _check_fit(model: Any, design: Design) -> None:
     """Refuse, all together, matrices that only the design or only the model has, other sizes, and impossible joints."""
-    sizes = {name: (linear.out_features, linear.in_features) for name, linear in encoder_linears(model).items()}
+    sizes = {name: tuple(weight_of(linear).shape) for name, linear in encoder_linears(model).items()}
     where = f"design {design.id}"
     covered: set[str] = set()
     problems = []

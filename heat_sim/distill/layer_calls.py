@@ -16,7 +16,7 @@ from heat_sim.distill.batches import Batch
 from heat_sim.distill.calibrate import encoder_linears, evaluation_mode
 from heat_sim.errors import HeatError, describe
 
-_LAYER = re.compile(r"(?:.*?\.)?layers?\.\d+(?=\.)")
+_LAYER = re.compile(r"(?:.*?\.)?(?:layers?|h)\.\d+(?=\.)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

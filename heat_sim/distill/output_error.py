@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from heat_sim.distill.batches import Batch
-from heat_sim.distill.calibrate import encoder_linears, evaluation_mode
+from heat_sim.distill.calibrate import EncoderLinear, encoder_linears, evaluation_mode, oriented, weight_of
 from heat_sim.distill.layer_calls import encoder_layers, hidden_states, layer_of, record_calls
 from heat_sim.errors import SpecError, describe
 from heat_sim.tensorize.factorization import Factorization
@@ -43,16 +43,16 @@ def replaced_weights(model: Any, weights: Mapping[str, NDArray[np.floating]]) ->
     _refuse_unknown(weights, linears)
     problems = [
         describe(f"matrix {name}", "the replacement has another size", got=weight.shape,
-                 expected=tuple(linears[name].weight.shape), remedy="Correct the modes.")
+                 expected=tuple(weight_of(linears[name]).shape), remedy="Correct the modes.")
         for name, weight in weights.items()
-        if weight.shape != tuple(linears[name].weight.shape)
+        if weight.shape != tuple(weight_of(linears[name]).shape)
     ]  # fmt: skip
     if problems:
         raise SpecError(problems)
     own = {name: linears[name].weight.data for name in weights}
     try:
         for name, weight in weights.items():
-            linears[name].weight.data = torch.tensor(weight, dtype=own[name].dtype)
+            linears[name].weight.data = oriented(linears[name], torch.tensor(weight, dtype=own[name].dtype))
         yield
     finally:
         for name, data in own.items():
@@ -173,7 +173,7 @@ def _compresses(choice: Factorization | None) -> bool:
     return choice is not None and choice.format != "dense"
 
 
-def _refuse_unknown(names: Mapping[str, object], linears: Mapping[str, nn.Linear]) -> None:
+def _refuse_unknown(names: Mapping[str, object], linears: Mapping[str, EncoderLinear]) -> None:
     if unknown := [name for name in names if name not in linears]:
         raise SpecError(
             describe("output error", "the model has no such matrix", got=", ".join(unknown[:5]),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from heat_sim.distill.batches import Batch
-from heat_sim.distill.calibrate import encoder_linears, evaluation_mode
+from heat_sim.distill.calibrate import encoder_linears, evaluation_mode, weight_of
 from heat_sim.distill.convert import factorize
 from heat_sim.distill.joint import stacked_gradient_moment, stacked_second_moment
 from heat_sim.distill.layer_calls import LayerByLayer, layer_of, record_calls
@@ -81,7 +81,7 @@ def project_sequentially(
             moments = {name: _moments(own, exact, name) for name in sorted(inputs)}
             tasks = {
                 name: _task(
-                    [dense[member].weight.detach().to(torch.float64).numpy() for member in members],
+                    [weight_of(dense[member]).detach().to(torch.float64).numpy() for member in members],
                     [moments[first_of[member]] for member in members],
                     layer=layer,
                     correct=correct,
@@ -96,7 +96,7 @@ def project_sequentially(
                 for name, layer, members in entries:
                     rebuilt = np.split(reconstruct(cores[name], layer.factorization), len(members))
                     for member, rows in zip(members, rebuilt, strict=True):
-                        compressed[member].weight.copy_(torch.from_numpy(rows))
+                        weight_of(compressed[member]).copy_(torch.from_numpy(rows))
             progress(ProgressEvent(stage="project", step=step, steps=len(groups)))
     return factorize(model, design, cores=cores)
 

@@ -69,8 +69,12 @@ class Layout:
         return any(matrix.role == "gate" for matrix in self.matrices)
 
     @property
+    def embedding_parameters(self) -> int:
+        """Parameters of all that makes the input of the first layer, but norms."""
+        return sum(table.parameters for table in self.embeddings) + self.image_parameters
+
+    @property
     def other_parameters(self) -> int:
         """All parameters that are in no matrix."""
-        tables = sum(table.parameters for table in self.embeddings)
         biases = self.layers * sum(matrix.bias_parameters for matrix in self.matrices)
-        return tables + biases + self.norm_parameters + self.head_parameters + self.image_parameters
+        return self.embedding_parameters + biases + self.norm_parameters + self.head_parameters

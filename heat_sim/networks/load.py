@@ -115,6 +115,7 @@ def _network(layout: Layout, *, tokens: int, name: str) -> Network:
         function=layout.function,
         gated=layout.is_gated,
         embeddings=layout.embeddings,
+        embedding_parameters=layout.embedding_parameters,
         head_parameters=layout.head_parameters,
         other_parameters=layout.other_parameters,
     )  # fmt: skip

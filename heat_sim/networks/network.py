@@ -72,6 +72,8 @@ class Network:
         function: Between the matrices of a feed-forward block: a key of `heat_sim.vector_op.VECTOR_FUNCTIONS`.
         gated: Whether a feed-forward block is down(function(gate(x)) * up(x)) instead of down(function(up(x))).
         embeddings: Tables of token, position and type embeddings.
+        embedding_parameters: Of these, and in image models of the patch embedding and of tokens that stand for no
+            patch.
         head_parameters: Of the base model's pooler, and of a language-model head that is not tied to the embeddings. A
             head for a task of its own, such as a classifier, is not counted.
         other_parameters: Embeddings, biases, norms, patch embedding, head: all parameters that are in no matrix.
@@ -85,6 +87,7 @@ class Network:
     function: str
     gated: bool
     embeddings: tuple[EmbeddingTable, ...]
+    embedding_parameters: int
     head_parameters: int
     other_parameters: int
 

@@ -31,9 +31,14 @@ def manifest(
         "packages": {name: found for name in _PACKAGES if (found := _version(name)) is not None},
         "seed": seed,
         "arguments": dict(arguments),
-        "spec_sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in spec_files},
+        "spec_sha256": spec_hashes(spec_files),
         "facts": dict(facts),
     }
+
+
+def spec_hashes(files: Sequence[Path]) -> dict[str, str]:
+    """Return the hexadecimal SHA-256 of every file, by its name."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _version(package: str) -> str | None:

@@ -20,6 +20,10 @@ from heat_sim.tensorize.design import Design, dump_design
 RESULT_FILES = ("front.csv", "front.md", "front.tex", "front.png", "front.pdf", "manifest.json")
 
 
+POINTS = "points.jsonl"
+"""Every point that the search costed."""
+
+
 def new_run_folder(target: Path | None, *, name: str) -> Path:
     """Return a new, empty folder: the given one, or results/<name> with the first free number behind it.
 

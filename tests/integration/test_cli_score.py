@@ -43,6 +43,68 @@ def test_table_and_json_agree(run, model, tmp_path) -> None:
     assert {row["what"].split("(")[0].split("= ")[-1] for row in found["breakdown"]} >= {"softmax", "gelu"}
 
 
+PARAMETERS = {
+    "embeddings": (10 + 16 + 2) * 32,  # words, positions, types
+    # per layer: attention, feed-forward, biases of both, two norms; and the norm of the embeddings
+    "encoder": 2 * (4 * 32 * 32 + 2 * 32 * 64 + 4 * 32 + (64 + 32) + 2 * 2 * 32) + 2 * 32,
+    "head": 32 * 32 + 32,  # the pooler
+}
+
+
+def test_parameters_are_counted_by_place(run, model) -> None:
+    code, out, err = run("score", "--arch", "edge_16x16", "--model", model, "--tokens", 8, "--no-fuse")
+    assert code == 0, err
+    numbers = " + ".join(f"{number:,} {place}" for place, number in PARAMETERS.items())
+    assert f"parameters: {numbers} = {sum(PARAMETERS.values()):,}\n" in out
+    code, out, err = run("score", "--arch", "edge_16x16", "--model", model, "--tokens", 8, "--no-fuse", "--json", "-")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["parameters"] == PARAMETERS | {"total": sum(PARAMETERS.values())}
+    assert "compressed_embedding" not in found
+
+
+def test_the_word_embedding_is_counted_as_a_tensor_train(run, tmp_path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(CONFIG | {"vocab_size": 119}), encoding="utf-8")
+    words = ("score", "--arch", "edge_16x16", "--model", path, "--tokens", 8, "--no-fuse", "--embedding-ranks", 3)
+    code, out, err = run(*words)
+    assert code == 0, err
+    train = 4 * 4 * 3 + 3 * 5 * 4 * 3 + 3 * 6 * 2  # 120 = 4 * 5 * 6 rows, one of them padding; 32 = 4 * 4 * 2 columns
+    dense = sum(PARAMETERS.values()) + (119 - 10) * 32
+    assert (
+        f"= {dense:,}; with embeddings.word_embeddings as tt-matrix (4*5*6)x(4*4*2)-1,0, ranks (1, 3, 3, 1): "
+        f"{train:,} instead of {119 * 32:,}, {dense - 119 * 32 + train:,} in all"
+    ) in out
+    code, out, err = run(*words, "--json", "-")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["parameters"]["total"] == dense
+    factorization = Factorization.from_json(found["compressed_embedding"].pop("factorization"))
+    assert (factorization.out_features, factorization.in_features, factorization.parameters) == (119, 32, train)
+    assert found["compressed_embedding"] == {
+        "table": "embeddings.word_embeddings", "parameters": train, "total": dense - 119 * 32 + train
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (CONFIG, "model config, word embedding: cannot be split (got 10x32, expected rows and columns that are products"),
+        (
+            {"model_type": "vit", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+             "intermediate_size": 64, "image_size": 8, "patch_size": 4},
+            "model config, word embedding: there is none (got embeddings.position_embeddings, expected one of",
+        ),
+    ],
+)  # fmt: skip
+def test_embeddings_that_cannot_be_compressed_are_refused(run, tmp_path, config, message) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    code, _, err = run("score", "--arch", "edge_16x16", "--model", path, "--embedding-ranks", 2)
+    assert code == 2
+    assert message in " ".join(err.split())
+
+
 def test_without_a_vector_unit_it_says_what_is_left_out(run, model) -> None:
     code, out, _ = run("score", "--arch", "edge_16x16", "--model", model, "--tokens", 8)
     assert code == 0
@@ -129,12 +191,15 @@ def test_a_design_is_costed_and_another_model_is_refused(run, model, tmp_path) -
         dump_design(Design(id="d", model="tiny", tokens=8, architecture="edge_16x16", layers=tuple(layers))),
         encoding="utf-8",
     )
-    edps = []
+    edps, encoders = [], []
     for words in ((), ("--design", design)):
         code, out, err = run("score", "--arch", "edge_16x16", "--model", model, "--tokens", 8, *words, "--json", "-")
         assert code == 0, err
         edps.append(json.loads(out)["edp_pJ_cycles"])
+        encoders.append(json.loads(out)["parameters"]["encoder"])
     assert edps[1] < edps[0]
+    dense, low_rank = 4 * 32 * 32 + 2 * 32 * 64, 4 * 4 * (32 + 32) + 2 * 4 * (32 + 64)  # per layer, rank 4
+    assert encoders == [PARAMETERS["encoder"], PARAMETERS["encoder"] - 2 * (dense - low_rank)]
     code, _, err = run("score", "--arch", "edge_16x16", "--model", "bert-base", "--design", design)
     assert code == 2
     assert "a weight matrix of the network is not in the design" in err

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
 
 from heat_sim.distill.batches import Batch, encode, sorted_batches  # noqa: E402
 from heat_sim.distill.calibrate import (  # noqa: E402
@@ -21,9 +22,16 @@ from heat_sim.distill.calibrate import (  # noqa: E402
     weight_matrices,
 )
 from heat_sim.distill.calibration import Calibration, load_calibration, save_calibration  # noqa: E402
+from heat_sim.distill.convert import load_student, project_design, save_student  # noqa: E402
+from heat_sim.distill.loop import seeded_torch  # noqa: E402
+from heat_sim.distill.output_error import BlockOutputError, replaced_weights  # noqa: E402
 from heat_sim.distill.pretrained import load_classifier, load_tokenizer  # noqa: E402
+from heat_sim.distill.sequential import project_sequentially  # noqa: E402
 from heat_sim.distill.teacher import Teacher  # noqa: E402
 from heat_sim.errors import SpecError  # noqa: E402
+from heat_sim.networks import network_from_config  # noqa: E402
+from heat_sim.tensorize import Factorization, Tensorization  # noqa: E402
+from heat_sim.tensorize.design import Design, LayerDesign  # noqa: E402
 from heat_sim.tensorize.metric import Metric  # noqa: E402
 from tests.tiny_encoder import tiny_pretrained, tiny_task  # noqa: E402
 
@@ -259,3 +267,107 @@ def test_all_gradient_moments_fit_or_there_are_none(tmp_path: Path) -> None:
     without = replace(good, gradient_moments={})
     save_calibration(without, tmp_path / "calibration.npz")
     assert load_calibration(tmp_path / "calibration.npz").gradient_moments == {}
+
+
+@pytest.fixture
+def gpt2() -> Any:
+    """A GPT-2 that was not trained; its Conv1D modules store matrices transposed."""
+    config = transformers.GPT2Config(
+        n_embd=8, n_layer=2, n_head=2, vocab_size=20, n_positions=12, num_labels=2, pad_token_id=0, bos_token_id=1,
+        eos_token_id=1, initializer_range=0.3, use_cache=False, attn_implementation="eager",
+    )  # fmt: skip
+    with seeded_torch(0):
+        return transformers.GPT2ForSequenceClassification(config).eval()
+
+
+@pytest.fixture
+def gpt2_batches() -> tuple[Batch, ...]:
+    ids = torch.randint(2, 20, (6, 12), generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(ids)
+    mask[0, 9:] = 0
+    return (Batch(input_ids=ids * mask, attention_mask=mask, labels=torch.tensor([0, 1] * 3)),)
+
+
+def logits_of(model: Any, batches: tuple[Batch, ...]) -> torch.Tensor:
+    with torch.no_grad():
+        return model(input_ids=batches[0].input_ids, attention_mask=batches[0].attention_mask).logits
+
+
+def low_rank_design(weights: dict[str, np.ndarray], *, ranks: int | None) -> Design:
+    """Return a design of one rank for every matrix, or of full ranks."""
+    layers = tuple(
+        (
+            name,
+            LayerDesign(
+                factorization=Factorization(
+                    format="low-rank", ranks=(ranks or min(weight.shape),),
+                    tensorization=Tensorization(out_modes=weight.shape[:1], in_modes=weight.shape[1:]),
+                ),
+                trees=((("X", "G2"), "G1"),),
+            ),
+        )
+        for name, weight in weights.items()
+    )  # fmt: skip
+    return Design(id="d1", model="gpt2", tokens=12, architecture="simba_l", layers=layers)
+
+
+def test_transposed_matrices_are_those_of_the_network(gpt2: Any, gpt2_batches: tuple[Batch, ...]) -> None:
+    weights = weight_matrices(gpt2)
+    network = network_from_config(gpt2.config.to_dict(), tokens=12, name="gpt2")
+    assert {name: weight.shape for name, weight in weights.items()} == {
+        matrix.name: (matrix.out_features, matrix.in_features) for matrix in network.matrices
+    }
+    up = gpt2.transformer.h[1].mlp.c_fc
+    x = torch.ones(8).cumsum(0)
+    product = torch.from_numpy(weights["h.1.mlp.c_fc"]) @ x + up.bias
+    torch.testing.assert_close(product, up(x[None])[0])
+    second, outer = second_moments(gpt2, gpt2_batches), gradient_moments(gpt2, gpt2_batches)
+    for name, weight in weights.items():
+        assert (outer[name].shape[0], second[name].shape[0]) == weight.shape
+
+
+def test_transposed_matrices_are_projected_saved_and_read_back(
+    gpt2: Any, gpt2_batches: tuple[Batch, ...], tmp_path: Path
+) -> None:
+    expected = logits_of(gpt2, gpt2_batches)
+    whole, rank_1 = (low_rank_design(weight_matrices(gpt2), ranks=ranks) for ranks in (None, 1))
+    moments = second_moments(gpt2, gpt2_batches)
+    for student in (
+        project_design(gpt2, whole, second_moments=moments),
+        project_sequentially(gpt2, whole, gpt2_batches),
+    ):
+        torch.testing.assert_close(logits_of(student, gpt2_batches), expected, rtol=1e-3, atol=1e-4)
+    assert not any(type(module).__name__ == "Conv1D" for module in student.modules())
+    smaller = project_design(gpt2, rank_1)
+    assert (logits_of(smaller, gpt2_batches) - expected).abs().max() > 1e-2
+    save_student(smaller, rank_1, tmp_path / "student")
+    again, _ = load_student(tmp_path / "student")
+    torch.testing.assert_close(logits_of(again, gpt2_batches), logits_of(smaller, gpt2_batches))
+
+
+def test_transposed_matrices_are_replaced_for_a_moment(gpt2: Any, gpt2_batches: tuple[Batch, ...]) -> None:
+    expected, weights = logits_of(gpt2, gpt2_batches), weight_matrices(gpt2)
+    with replaced_weights(gpt2, weights):
+        torch.testing.assert_close(logits_of(gpt2, gpt2_batches), expected)
+    with replaced_weights(gpt2, {"h.0.mlp.c_proj": np.zeros((8, 32))}):
+        assert (logits_of(gpt2, gpt2_batches) - expected).abs().max() > 1e-2
+    assert torch.equal(logits_of(gpt2, gpt2_batches), expected)
+    with pytest.raises(SpecError, match=r"another size \(got \(32, 8\), expected \(8, 32\)"):
+        replaced_weights(gpt2, {"h.0.mlp.c_proj": np.zeros((32, 8))}).__enter__()
+    estimate = BlockOutputError(gpt2, gpt2_batches, rebuild=lambda name, _: weights[name])
+    design = {name: layer.factorization for name, layer in low_rank_design(weights, ranks=None).layers}
+    assert estimate(design) < 1e-5
+
+
+def test_a_model_without_matrices_in_numbered_layers_is_refused() -> None:
+    config = transformers.BertConfig(
+        hidden_size=8, num_hidden_layers=0, num_attention_heads=2, intermediate_size=8, vocab_size=9
+    )
+    model = transformers.BertForSequenceClassification(config)
+    message = (
+        r"model BertForSequenceClassification: no weight matrix in numbered layers \(got none, expected Linear or "
+        r"Conv1D modules below layer\.N, layers\.N or h\.N\)\. Give a dense model of one of the families bert, .*gpt2"
+    )
+    for read in (weight_matrices, lambda model: second_moments(model, []), lambda model: gradient_moments(model, [])):
+        with pytest.raises(SpecError, match=message):
+            read(model)

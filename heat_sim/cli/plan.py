@@ -1,0 +1,89 @@
+"""What a search was asked for: from the command line, or from the manifest of a run that is to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from heat_sim.cli.inputs import architecture_files
+from heat_sim.codesign.space import Per
+from heat_sim.errors import SpecError, describe
+from heat_sim.report.manifest import spec_hashes
+from heat_sim.report.run_folder import read_manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlan:
+    """The arguments of a search, as they stand in the manifest.
+
+    Attributes:
+        model: Folder or name of the model.
+        data: File or name of the labelled text.
+        teacher_epochs: Of fine-tuning.
+        calibration: File with weights and moments; None to take those of the teacher.
+        arch: Architecture: a file, a folder or a name.
+        ert: Energy table, if it is not with the architecture.
+        tokens: Sequence length.
+        formats: Names with commas.
+        per: What chooses for itself, see `design_space`.
+        estimate: Name of the estimated loss.
+        seeding: Whether the search starts from allotted ranks.
+        fuse: Whether the contractions of a layer are fused.
+        population: Designs per generation.
+        generations: Generations.
+        designs: How many of the front are chosen.
+        seed: Of every random choice.
+    """
+
+    model: str
+    data: str
+    teacher_epochs: int
+    calibration: str | None
+    arch: str
+    ert: str | None
+    tokens: int
+    formats: str
+    per: Per
+    estimate: str
+    seeding: bool
+    fuse: bool
+    population: int
+    generations: int
+    designs: int
+    seed: int
+
+    @property
+    def spec_files(self) -> tuple[Path, ...]:
+        """Files of the architecture."""
+        return architecture_files(Path(self.arch), None if self.ert is None else Path(self.ert))
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All but the seed, which has its own place in a manifest."""
+        return {name: value for name, value in asdict(self).items() if name != "seed"}
+
+
+def recorded_plan(folder: Path) -> SearchPlan:
+    """Return the plan of a run.
+
+    Raises:
+        SpecError: The folder holds no run, or the architecture is no longer what the run began with.
+    """
+    manifest = read_manifest(folder)
+    values: Mapping[str, Any] = {**manifest["arguments"], "seed": manifest["seed"]}
+    wanted = [field.name for field in fields(SearchPlan)]
+    if missing := [name for name in wanted if name not in values]:
+        raise SpecError(
+            describe(f"{folder}/manifest.json", "no arguments to go on with", got=f"none named {', '.join(missing)}",
+                     expected="all of them", remedy="Begin a new run.")
+        )  # fmt: skip
+    plan = SearchPlan(**{name: values[name] for name in wanted})
+    changed = [name for name, digest in spec_hashes(plan.spec_files).items() if manifest["spec_sha256"][name] != digest]
+    if changed:
+        raise SpecError(
+            describe(f"--resume {folder}", "another architecture", got=f"changed: {', '.join(changed)}",
+                     expected="the files that the run began with", remedy="Restore them, or begin a new run.")
+        )  # fmt: skip
+    return plan
