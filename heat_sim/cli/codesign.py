@@ -44,13 +44,13 @@ def codesign_command(
     population: Population = 32,
     generations: Generations = 12,
     designs: Designs = 8,
-    estimate: Estimate = "activation",
+    estimate: Estimate = "fisher",
     seeding: Seeding = True,
     seed: Seed = 0,
     teacher_epochs: TeacherEpochs = 2,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Weights and second moments, as kept beside a cached teacher: then no torch is needed."),
+        typer.Option(help="Weights and moments, as kept beside a cached teacher: then no torch is needed."),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with a run that was stopped or killed; all other options are its own.")
@@ -60,7 +60,7 @@ def codesign_command(
     """Search format, tensorization shape and ranks of the weight matrices with NSGA-II.
 
     Objectives: EDP of the encoder (every contraction order, every step under its best mapping) and the
-    activation-weighted error of the projected matrices on calibration text. Writes a run folder with the
+    estimated loss of accuracy (`--estimate`, see docs/decompositions.md). Writes a run folder with the
     front as table and plot, one file per chosen design, and a manifest; every costed point is kept, so that
     `--resume` goes on after Ctrl-C or a kill and ends in the same front.
 

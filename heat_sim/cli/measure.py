@@ -22,6 +22,9 @@ from heat_sim.errors import SpecError, describe
 from heat_sim.report.run_folder import design_path, read_front, write_front
 from heat_sim.tensorize.design import load_design
 
+_KEPT = 0.9
+"""Share of the dense accuracy above chance that a design must keep as projected to be worth training."""
+
 
 def measure(
     folder: Path,
@@ -84,8 +87,8 @@ def measure(
 
 
 def pick(rows: Sequence[FrontRow], *, chance: float) -> list[str]:
-    """Return the design worth distilling first, as a list of one: the largest EDP gain that projection alone
-    keeps above half way from chance to the dense accuracy; none if nothing was measured.
+    """Return the design worth distilling first, as a list of one: the largest EDP gain that as projected keeps nine
+    tenths of the way from chance to the dense accuracy, else the largest of all; none if nothing was measured.
 
     Args:
         rows: With projected accuracies.
@@ -96,5 +99,5 @@ def pick(rows: Sequence[FrontRow], *, chance: float) -> list[str]:
     designs = [row for row in rows if row.design != DENSE and row.design in measured]
     if dense is None or not designs:
         return []
-    good = [row for row in designs if measured[row.design] >= (dense + chance) / 2]
+    good = [row for row in designs if measured[row.design] >= chance + _KEPT * (dense - chance)]
     return [max(good or designs, key=lambda row: row.edp_gain).design]

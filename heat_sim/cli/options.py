@@ -61,7 +61,10 @@ Fuse = Annotated[
 ]
 Estimate = Annotated[
     Literal["activation", "weight", "fisher"],
-    typer.Option(help="Estimated loss: error of outputs on calibration text, of weights, or of the loss there."),
+    typer.Option(
+        help="Estimated loss of accuracy: error of the loss on calibration text (fisher), of outputs there "
+        "(activation), or of weights."
+    ),
 ]
 ProjectionName = Literal["sequential", "fisher", "activation", "frobenius"]
 Projection = Annotated[

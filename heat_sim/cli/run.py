@@ -44,7 +44,7 @@ def run_command(
     population: Population = 32,
     generations: Generations = 12,
     designs: Designs = 8,
-    estimate: Estimate = "activation",
+    estimate: Estimate = "fisher",
     seeding: Seeding = True,
     seed: Seed = 0,
     teacher_epochs: TeacherEpochs = 2,

@@ -34,6 +34,7 @@ def model(tmp_path_factory) -> Path:
     calibration = Calibration(
         weights={m.name: rng.standard_normal((m.out_features, m.in_features)).astype(np.float32) for m in matrices},
         second_moments={m.name: moments[m.in_features] for m in matrices},
+        gradient_moments={m.name: np.cov(rng.standard_normal((m.out_features, 100))) for m in matrices},
         tokens=100,
     )
     save_calibration(calibration, folder / "calibration.npz")

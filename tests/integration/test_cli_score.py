@@ -89,7 +89,7 @@ def test_the_word_embedding_is_counted_as_a_tensor_train(run, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (CONFIG, "model config, word embedding: cannot be split (got 10x32, expected rows and columns that are products"),
+        (CONFIG, "model config, word embedding: cannot be split (got 10x32, expected rows and columns that are"),
         (
             {"model_type": "vit", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
              "intermediate_size": 64, "image_size": 8, "patch_size": 4},
