@@ -23,6 +23,8 @@ from heat_sim.tensorize.term_arrays import contract
 
 Array = NDArray[np.float64]
 
+WORD_WRITTEN = 64
+"""Multiplications that take as long as a word of a product takes to be written and read again."""
 LARGEST_GRAM = 1024
 """Rows of a Gram matrix that is still inverted; a larger one is replaced by its diagonal."""
 RIDGE = 1e-10
@@ -54,32 +56,110 @@ class Preconditioner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Step:
+    """A product of the array that changes with one that does not.
+
+    Attributes:
+        order: Axes of the changing array, those that are batched first, then its own, then those that are summed.
+        shape: What they are reshaped to, (batch, own, summed).
+        known: The other array, (batch, summed, its own).
+        product_shape: What the product, (batch, own, its own), is reshaped to.
+    """
+
+    order: tuple[int, ...]
+    shape: tuple[int, int, int]
+    known: Array
+    product_shape: tuple[int, ...]
+
+    def __call__(self, changing: Array) -> Array:
+        left = changing.transpose(self.order).reshape(self.shape)
+        product = left @ self.known if self.shape[2] > 1 else left * self.known
+        return product.reshape(self.product_shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NormalOperator:
     """The left-hand side of a core's normal equations.
 
     Attributes:
-        steps: The products that change with the core, one after the other: rank variables of the core or of the
-            product before, the arrays it is multiplied with and theirs, rank variables of the product.
-        ops_once: Multiplications that were needed to make the arrays.
-        ops: Multiplications of a call.
+        steps: From the core on.
+        order: Axes of the last product in the order of the core.
+        work_once: Multiplications, and words written with their weight, that it took to make the known arrays.
+        work: The same of a call.
     """
 
-    steps: tuple[tuple[tuple[str, ...], tuple[tuple[Array, tuple[str, ...]], ...], tuple[str, ...]], ...]
-    ops_once: int
-    ops: int
+    steps: tuple[_Step, ...]
+    order: tuple[int, ...]
+    work_once: int
+    work: int
 
     def __call__(self, core: Array) -> Array:
         """Return the adjoint of ``D W(core) C``, the shape of the core."""
-        for changing, known, names in self.steps:
-            core = contract([changing, *(vars_ for _, vars_ in known)], [core, *(array for array, _ in known)], names)
-        return core
+        for step in self.steps:
+            core = step(core)
+        return core.transpose(self.order)
 
 
 def normal_operator(term: Term, cores: Sequence[Array], which: int, metric: Metric) -> NormalOperator:
     """Return what takes core `which`, whatever its numbers, to the adjoint of ``D W(core) C``.
 
-    Moments and cores are multiplied in the order of the fewest operations: the matrix is built only where nothing is
-    cheaper, and what does not depend on the core is worked out once.
+    Moments and cores are multiplied in the order of the least work: the matrix is built only where nothing is cheaper,
+    and what does not depend on the core is worked out once.
+    """
+    operands, output = _around(term, cores, which, metric)
+    own = term.cores[which]
+    names = (own.rank_vars, *(vars_ for _, vars_ in operands), output)
+    shapes = (own.shape, *(array.shape for array, _ in operands))
+    extents = {
+        var: size for vars_, shape in zip(names, shapes, strict=False) for var, size in zip(vars_, shape, strict=True)
+    }
+
+    def sized(vars_: Sequence[str]) -> tuple[int, ...]:
+        return tuple(extents[var] for var in vars_)
+
+    held: list[tuple[Array | None, tuple[str, ...]]] = [(None, own.rank_vars), *operands]
+    steps = []
+    work_once = work = 0
+    for places in _path(names, shapes):
+        # None, the array that changes, comes last.
+        joined = sorted((held[place] for place in places), key=lambda pair: pair[0] is None)
+        held = [pair for place, pair in enumerate(held) if place not in places]
+        left = {var for _, vars_ in held for var in vars_} | set(output)
+        met = tuple(dict.fromkeys(var for _, vars_ in joined for var in vars_))
+        kept = tuple(var for var in met if var in left)
+        cost = math.prod(sized(met)) + WORD_WRITTEN * math.prod(sized(kept))
+        known = [(array, vars_) for array, vars_ in joined if array is not None]
+        if len(known) == len(joined):
+            held.append((contract([vars_ for _, vars_ in known], [array for array, _ in known], kept), kept))
+            work_once += cost
+            continue
+        ((array, there),), here = known, joined[-1][1]  # the path is one of pairs
+        batch = tuple(var for var in here if var in there and var in left)
+        summed = tuple(var for var in here if var in there and var not in left)
+        ours, theirs = (tuple(var for var in vars_ if var not in batch + summed) for vars_ in (here, there))
+        known_shape = (math.prod(sized(batch)), math.prod(sized(summed)), math.prod(sized(theirs)))
+        arranged = np.ascontiguousarray(contract([there], [array], (*batch, *summed, *theirs)))
+        steps.append(
+            _Step(
+                order=tuple(here.index(var) for var in (*batch, *ours, *summed)),
+                shape=(known_shape[0], math.prod(sized(ours)), known_shape[1]),
+                known=arranged.reshape(known_shape),
+                product_shape=sized((*batch, *ours, *theirs)),
+            )
+        )
+        held.append((None, (*batch, *ours, *theirs)))
+        work += cost
+    ((_, last),) = held
+    return NormalOperator(
+        steps=tuple(steps), order=tuple(last.index(var) for var in output), work_once=work_once, work=work
+    )  # fmt: skip
+
+
+def _around(
+    term: Term, cores: Sequence[Array], which: int, metric: Metric
+) -> tuple[list[tuple[Array, tuple[str, ...]]], tuple[str, ...]]:
+    """Return what core `which` is multiplied with in its normal equations, and the rank variables of the product: those
+    of the core, with a prime where they are not the same ones.
     """
     sides = ((metric.outputs, term.out_vars), (metric.inputs, term.in_vars))
     weighted = {var for moment, vars_ in sides if moment is not None for var in vars_}
@@ -90,52 +170,25 @@ def normal_operator(term: Term, cores: Sequence[Array], which: int, metric: Metr
         return tuple(f"{var}'" if var in weighted or var not in modes else var for var in vars_)
 
     extents = term.extents
-    moments = [
-        (moment.reshape([extents[var] for var in (*vars_, *vars_)]), (*vars_, *twins(vars_)))
-        for moment, vars_ in sides
-        if moment is not None
-    ]
-    others = [k for k in range(len(cores)) if k != which]
-    operands = [
-        *((cores[k], term.cores[k].rank_vars) for k in others),
-        *((cores[k], twins(term.cores[k].rank_vars)) for k in others),
-        *moments,
-    ]
-    own = term.cores[which].rank_vars
-    names = (own, *(vars_ for _, vars_ in operands), twins(own))
-    shapes = (term.cores[which].shape, *(array.shape for array, _ in operands))
-    extents = {
-        var: size for vars_, shape in zip(names, shapes, strict=False) for var, size in zip(vars_, shape, strict=True)
-    }
-    held: list[tuple[Array | None, tuple[str, ...]]] = [(None, own), *operands]
-    steps = []
-    ops_once = ops = 0
-    for places in _path(names, shapes):
-        joined = [held[place] for place in places]
-        held = [pair for place, pair in enumerate(held) if place not in places]
-        met = dict.fromkeys(var for _, vars_ in joined for var in vars_)
-        left = {var for _, vars_ in held for var in vars_} | set(names[-1])
-        product = tuple(var for var in met if var in left) if held else names[-1]
-        known = tuple((array, vars_) for array, vars_ in joined if array is not None)
-        size = math.prod(extents[var] for var in met)
-        if len(known) == len(joined):
-            array = contract([vars_ for _, vars_ in known], [array for array, _ in known], product)
-            held.append((array, product))
-            ops_once += size
-        else:
-            (changing,) = (vars_ for array, vars_ in joined if array is None)
-            steps.append((changing, known, product))
-            held.append((None, product))
-            ops += size
-    return NormalOperator(steps=tuple(steps), ops_once=ops_once, ops=ops)
+    operands = []
+    for moment, vars_ in sides:
+        if moment is not None:
+            axes = (*vars_, *twins(vars_))
+            distinct = tuple(dict.fromkeys(axes))
+            operands.append((contract([axes], [moment.reshape([extents[v] for v in 2 * vars_])], distinct), distinct))
+    for k, (core, spec) in enumerate(zip(cores, term.cores, strict=True)):
+        if k != which:
+            operands += [(core, spec.rank_vars), (core, twins(spec.rank_vars))]
+    return operands, twins(term.cores[which].rank_vars)
 
 
 @lru_cache(maxsize=1024)
 def _path(names: tuple[tuple[str, ...], ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
-    """Return the order of pairwise products with the fewest operations; the last names are those of the result."""
+    """Return the order of pairwise products with the least work; the last names are those of the result."""
     letters = dict(zip(dict.fromkeys(var for vars_ in names for var in vars_), string.ascii_letters, strict=False))
     *inputs, output = ("".join(letters[var] for var in vars_) for vars_ in names)
-    path, _ = opt_einsum.contract_path(f"{','.join(inputs)}->{output}", *shapes, shapes=True, optimize="dp")
+    least = opt_einsum.DynamicProgramming(minimize=f"combo-{WORD_WRITTEN}")
+    path, _ = opt_einsum.contract_path(f"{','.join(inputs)}->{output}", *shapes, shapes=True, optimize=least)
     return tuple(path)
 
 

@@ -196,7 +196,7 @@ class _Problem:
         return [core for _, own in parts for core in own], work
 
     def _improved(self, term: Term, cores: Cores, k: int, wanted: Array) -> tuple[Array, int]:
-        """Return core k of a term after some steps on its own least-squares problem, and multiplications that took.
+        """Return core k of a term after some steps on its own least-squares problem, and the work of that.
 
         Args:
             term: Of the cores.
@@ -224,7 +224,7 @@ class _Problem:
             square, before = float(np.vdot(residual, solved)), square
             direction = solved + (square / before) * direction
         modes = math.prod(size for var, size in term.cores[k].dims if var in term.mode_vars)
-        return core, normal.ops_once + (1 + STEPS_PER_CORE) * normal.ops + wanted.size * (core.size // modes)
+        return core, normal.work_once + (1 + STEPS_PER_CORE) * normal.work + wanted.size * (core.size // modes)
 
 
 def balanced(cores: Sequence[Array], terms: Sequence[Term]) -> Cores:
