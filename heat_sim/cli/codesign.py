@@ -13,6 +13,7 @@ from heat_sim.cli.inputs import check_before_training, read_architecture
 from heat_sim.cli.options import (
     ALL_FORMATS,
     ArchOrPreset,
+    Constraints,
     Data,
     Designs,
     ErtFile,
@@ -21,6 +22,7 @@ from heat_sim.cli.options import (
     Fuse,
     Generations,
     Model,
+    Objectives,
     Out,
     PerSlot,
     Population,
@@ -46,6 +48,8 @@ def codesign_command(
     designs: Designs = 8,
     estimate: Estimate = "fisher",
     seeding: Seeding = True,
+    objectives: Objectives = "edp,loss",
+    constraints: Constraints = None,
     seed: Seed = 0,
     teacher_epochs: TeacherEpochs = 2,
     calibration: Annotated[
@@ -82,7 +86,8 @@ def codesign_command(
             model=model, data=data, teacher_epochs=teacher_epochs,
             calibration=None if calibration is None else str(calibration), arch=str(arch),
             ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, estimate=estimate,
-            seeding=seeding, fuse=fuse, population=population, generations=generations, designs=designs, seed=seed,
+            seeding=seeding, objectives=objectives, constraints=constraints or [], fuse=fuse,
+            population=population, generations=generations, designs=designs, seed=seed,
         )  # fmt: skip
     with bars() as add_bar:
         if plan.calibration is None:

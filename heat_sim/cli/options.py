@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from heat_sim.codesign.aims import MEASURES
 from heat_sim.codesign.space import DEFAULT_FORMATS
 
 ALL_FORMATS = ",".join(DEFAULT_FORMATS)
@@ -45,6 +46,15 @@ Tokens = Annotated[int, typer.Option(min=1, help="Sequence length the simulator 
 Formats = Annotated[str, typer.Option(help="Formats to search, with commas; dense is always among them.")]
 Population = Annotated[int, typer.Option(min=2, help="NSGA-II: designs per generation.")]
 Generations = Annotated[int, typer.Option(min=1, help="NSGA-II: generations.")]
+Objectives = Annotated[str, typer.Option(help=f"What is minimised, with commas: {', '.join(MEASURES)}.")]
+Constraints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constraint",
+        help="What every design keeps to, for example 'loss <= 0.2', 'gain >= 5', 'parameters <= 4e6'; may be given "
+        "again.",
+    ),
+]
 Seeding = Annotated[
     bool,
     typer.Option(

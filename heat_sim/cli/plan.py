@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from heat_sim.cli.inputs import architecture_files
+from heat_sim.codesign.aims import Aims, parse_constraints
 from heat_sim.codesign.space import Per
 from heat_sim.errors import SpecError, describe
 from heat_sim.report.manifest import spec_hashes
@@ -30,6 +31,8 @@ class SearchPlan:
         per: What chooses for itself, see `design_space`.
         estimate: Name of the estimated loss.
         seeding: Whether the search starts from allotted ranks.
+        objectives: Names with commas.
+        constraints: As `parse_constraints` reads them.
         fuse: Whether the contractions of a layer are fused.
         population: Designs per generation.
         generations: Generations.
@@ -48,16 +51,31 @@ class SearchPlan:
     per: Per
     estimate: str
     seeding: bool
+    objectives: str
+    constraints: list[str]
     fuse: bool
     population: int
     generations: int
     designs: int
     seed: int
 
+    def __post_init__(self) -> None:
+        _ = self.aims  # what cannot be read is refused at once, before the minutes of training
+
     @property
     def spec_files(self) -> tuple[Path, ...]:
         """Files of the architecture."""
         return architecture_files(Path(self.arch), None if self.ert is None else Path(self.ert))
+
+    @property
+    def aims(self) -> Aims:
+        """Objectives and constraints.
+
+        Raises:
+            SpecError: They cannot be read.
+        """
+        names = tuple(name.strip() for name in self.objectives.split(",") if name.strip())
+        return Aims(objectives=names, constraints=parse_constraints(self.constraints))
 
     @property
     def arguments(self) -> dict[str, Any]:

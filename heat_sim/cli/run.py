@@ -10,6 +10,7 @@ from heat_sim.cli.inputs import check_before_training
 from heat_sim.cli.options import (
     ALL_FORMATS,
     ArchOrPreset,
+    Constraints,
     Data,
     Designs,
     ErtFile,
@@ -20,6 +21,7 @@ from heat_sim.cli.options import (
     LayerEpochs,
     LogitEpochs,
     Model,
+    Objectives,
     Out,
     PerSlot,
     Population,
@@ -46,6 +48,8 @@ def run_command(
     designs: Designs = 8,
     estimate: Estimate = "fisher",
     seeding: Seeding = True,
+    objectives: Objectives = "edp,loss",
+    constraints: Constraints = None,
     seed: Seed = 0,
     teacher_epochs: TeacherEpochs = 2,
     projection: Projection = "sequential",
@@ -68,14 +72,15 @@ def run_command(
     from heat_sim.report.run_folder import new_run_folder
 
     machine = check_before_training(arch, ert, formats=formats, out=out)
+    plan = SearchPlan(
+        model=model, data=data, teacher_epochs=teacher_epochs, calibration=None, arch=str(arch),
+        ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, estimate=estimate,
+        seeding=seeding, objectives=objectives, constraints=constraints or [], fuse=fuse,
+        population=population, generations=generations, designs=designs, seed=seed,
+    )  # fmt: skip
     with bars() as add_bar:
         bench = prepare_bench(model, data, epochs=teacher_epochs, seed=seed, add_bar=add_bar)
         network = load_network(bench.teacher.folder, tokens=tokens, name=bench.model)
-        plan = SearchPlan(
-            model=model, data=data, teacher_epochs=teacher_epochs, calibration=None, arch=str(arch),
-            ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, estimate=estimate,
-            seeding=seeding, fuse=fuse, population=population, generations=generations, designs=designs, seed=seed,
-        )  # fmt: skip
         folder = new_run_folder(out, name=f"{network.name}-{machine}-s{tokens}-seed{seed}")
         result = search(bench.calibration, network, plan=plan, folder=folder, add_bar=add_bar)
         if result.interrupted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ def search(
         add_bar: Adds a progress bar.
     """
     started = time.perf_counter()
+    aims = plan.aims
     spec = read_architecture(Path(plan.arch), None if plan.ert is None else Path(plan.ert))
     space = design_space(network, formats=searched_formats(plan.formats), per=plan.per)
     loss = ESTIMATES[plan.estimate](
@@ -71,20 +73,20 @@ def search(
     tick = add_bar("search designs", plan.generations)
 
     def report(generation: Generation) -> None:
-        best = 1 / min(edp for edp, _ in generation.front)
-        tick(
-            generation.index,
-            f"{generation.evaluations} designs, front {len(generation.front)}, EDP gain to {best:.1f}x",
-        )
+        note = f"{generation.evaluations} designs, front {len(generation.front)}"
+        if "edp" in aims.objectives:
+            least = min(values[aims.objectives.index("edp")] for values in generation.front)
+            note += f", EDP gain to {1 / least:.1f}x"
+        tick(generation.index, note)
 
     settings = SearchSettings(population=plan.population, generations=plan.generations, seed=plan.seed)
     with PointStore(folder / POINTS, about=_about(plan, calibration)) as store:
-        result = search_designs(space, evaluator, settings=settings, seeds=start, store=store, report=report)
+        result = search_designs(space, evaluator, settings=settings, seeds=start, store=store, aims=aims, report=report)
     chosen = spread(result.front, dense=result.dense, count=plan.designs)
     if not chosen and not result.interrupted:
         raise SpecError(
-            f"search on {spec.architecture.name}: no design has a lower EDP than the dense network. "
-            "Search more formats, or more generations."
+            f"search on {spec.architecture.name}: no design {_that_keeps(plan.constraints)}has a lower EDP than the "
+            "dense network. Search more formats, or more generations, or relax the constraints."
         )
     write_designs(folder, chosen_designs(chosen, network=network, architecture=spec.architecture.name))
     write_front(folder, front_rows(result.dense, chosen, network=network))
@@ -92,6 +94,10 @@ def search(
     failed = f", {result.failed} failed (reasons in {POINTS})" if result.failed else ""
     err.print(f"{result.costed} designs costed{failed}, {len(result.front)} on the front, {len(chosen)} chosen")
     return result
+
+
+def _that_keeps(constraints: Sequence[str]) -> str:
+    return f"with {' and '.join(constraints)} " if constraints else ""
 
 
 def _about(plan: SearchPlan, calibration: Calibration) -> dict[str, object]:

@@ -25,8 +25,11 @@ from pymoo.optimize import minimize
 from heat_sim.codesign.encoding import Encoding, Rows
 from heat_sim.codesign.space import RANK_STEPS, DesignSpace, Genome
 
-Objectives = Callable[[Sequence[Genome]], Sequence[tuple[float, float]]]
-"""From the genomes of a generation to two numbers each."""
+Figures = tuple[Sequence[float], Sequence[float]]
+"""Objectives of a genome, minimised, and by how much it misses each constraint, at most 0 if it keeps to it."""
+
+Judge = Callable[[Sequence[Genome]], Sequence[Figures]]
+"""From the genomes of a generation to the figures of each."""
 
 _NEW_OPTION = 0.25
 """Share of mutated slots that get another option; the others keep it and move their ranks."""
@@ -48,24 +51,28 @@ class Generation:
 
     index: int
     evaluations: int
-    front: tuple[tuple[float, float], ...]
+    front: tuple[tuple[float, ...], ...]
 
 
 def search_nsga2(
     space: DesignSpace,
-    objectives: Objectives,
+    judge: Judge,
     *,
+    objectives: int = 2,
+    constraints: int = 0,
     population: int,
     generations: int,
     seed: int,
     first: Sequence[Genome] = (),
     report: Callable[[Generation], None] = lambda _generation: None,
 ) -> list[dict[str, int]]:
-    """Return the genomes of the last front; the same seed gives the same front.
+    """Return the genomes of the last front, none if no genome keeps to the constraints; reproducible by the seed.
 
     Args:
         space: The genes.
-        objectives: Two numbers per genome, minimised; asked for a generation at a time.
+        judge: Asked for a generation at a time.
+        objectives: How many.
+        constraints: How many.
         population: Genomes per generation.
         generations: How many generations, the first one included.
         seed: Of the optimiser's generator.
@@ -84,19 +91,24 @@ def search_nsga2(
         mutation=_SlotMutation(code),
         repair=_OneSpelling(code),
     )
+    problem = _problem(code, judge, objectives=objectives, constraints=constraints)
     result = minimize(
-        _problem(code, objectives), algorithm, ("n_gen", generations), seed=seed, callback=_Reporter(report),
-        verbose=False,
+        problem, algorithm, ("n_gen", generations), seed=seed, callback=_Reporter(report), verbose=False
     )  # fmt: skip
-    return [code.genome(row) for row in np.atleast_2d(result.X)]
+    return [] if result.X is None else [code.genome(row) for row in np.atleast_2d(result.X)]
 
 
-def _problem(code: Encoding, objectives: Objectives) -> Any:
+def _problem(code: Encoding, judge: Judge, *, objectives: int, constraints: int) -> Any:
     class _Designs(Problem):
         def _evaluate(self, rows: Rows, out: dict[str, Any], *_args: Any, **_kwargs: Any) -> None:
-            out["F"] = np.array(objectives([code.genome(row) for row in rows]), dtype=np.float64)
+            figures = judge([code.genome(row) for row in rows])
+            out["F"] = np.array([values for values, _ in figures], dtype=np.float64)
+            if constraints:
+                out["G"] = np.array([missed for _, missed in figures], dtype=np.float64)
 
-    return _Designs(n_var=len(code.sizes), n_obj=2, xl=0, xu=code.sizes - 1, vtype=int)
+    return _Designs(
+        n_var=len(code.sizes), n_obj=objectives, n_ieq_constr=constraints, xl=0, xu=code.sizes - 1, vtype=int
+    )  # fmt: skip
 
 
 class _SlotCrossover(Crossover):
@@ -167,5 +179,5 @@ class _Reporter(Callback):
         self._report = report
 
     def notify(self, algorithm: Any) -> None:
-        front = tuple((float(f[0]), float(f[1])) for f in algorithm.opt.get("F"))
+        front = tuple(tuple(map(float, values)) for values in algorithm.opt.get("F"))
         self._report(Generation(index=algorithm.n_gen, evaluations=algorithm.evaluator.n_eval, front=front))

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 
 
-def non_dominated(items: Sequence[T], objectives: Callable[[T], tuple[float, float]]) -> list[T]:
-    """Return the items that no other one beats in both objectives, first objective ascending.
+def non_dominated(items: Sequence[T], objectives: Callable[[T], tuple[float, ...]]) -> list[T]:
+    """Return the items that no other one equals or beats in every objective, in the order of their objectives.
 
     Of several items with the same objectives the first is kept.
 
     Args:
         items: Candidates.
-        objectives: Two numbers per item, both minimised.
+        objectives: The same count of numbers for every item, all minimised.
 
     >>> non_dominated([(1, 5), (2, 6), (3, 2), (3, 3), (1, 5)], lambda p: p)
     [(1, 5), (3, 2)]
     """
-    front: list[T] = []
-    best = float("inf")
-    for item in sorted(items, key=objectives):
-        second = objectives(item)[1]
-        if second < best:
-            front.append(item)
-            best = second
-    return front
+    if not items:
+        return []
+    values = np.array([objectives(item) for item in items], dtype=np.float64)
+    front: list[int] = []
+    for i in sorted(range(len(items)), key=lambda i: tuple(values[i])):
+        # What comes earlier in this order is not dominated by what comes later, so one look back is enough.
+        if not front or not (values[front] <= values[i]).all(axis=1).any():
+            front.append(i)
+    return [items[i] for i in front]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from heat_sim.codesign.aims import EDP_AND_LOSS, Aims
 from heat_sim.codesign.encoding import Encoding
 from heat_sim.codesign.evaluator import DesignCost, Evaluator
 from heat_sim.codesign.nsga2 import Generation, search_nsga2
@@ -72,9 +73,10 @@ def search_designs(
     settings: SearchSettings,
     seeds: Sequence[Genome] = (),
     store: PointStore | None = None,
+    aims: Aims = EDP_AND_LOSS,
     report: Callable[[Generation], None] = lambda _generation: None,
 ) -> SearchResult:
-    """Return the front of (EDP, estimated loss) over every design costed.
+    """Return the front over every design costed: of EDP and estimated loss, unless other aims are given.
 
     The first generation holds the dense network, the seeds, and, as far as there is room, uniform rank settings of
     every format: the front is never worse than those.
@@ -86,6 +88,7 @@ def search_designs(
         seeds: Genomes to start from, at most the population less one; those of `strong_start`, for example.
         store: Points that are known, and where new ones are kept. The search with known points ends as it would
             without them.
+        aims: Objectives and constraints.
         report: Called after each generation.
 
     An interruption (Ctrl-C) ends the search; the result is that of the designs costed by then.
@@ -94,9 +97,10 @@ def search_designs(
     store = PointStore(None, about={}) if store is None else store
     seen: dict[tuple[int, ...], Point] = {}
     interrupted = False
-    dense = evaluator.cost(space.per_matrix(dense_genome(space)))
+    dense_cost = evaluator.cost(space.per_matrix(dense_genome(space)))
+    dense = _as_point(dense_cost)
 
-    def objectives(genomes: Sequence[Genome]) -> list[tuple[float, float]]:
+    def judge(genomes: Sequence[Genome]) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
         found = []
         for genome, row in zip(genomes, code.rows(genomes).tolist(), strict=True):
             point = store.get(row)
@@ -104,7 +108,10 @@ def search_designs(
                 point = _point(evaluator, space.per_matrix(genome))
                 store.put(row, point)
             seen[tuple(row)] = point
-            found.append(_minimised(point, dense))
+            if point.failure is None:
+                found.append((aims.values(point, dense), aims.violations(point, dense)))
+            else:
+                found.append(((_FAILED,) * len(aims.objectives), (_FAILED,) * len(aims.constraints)))
         store.flush()
         return found
 
@@ -113,7 +120,9 @@ def search_designs(
         try:
             search_nsga2(
                 space,
-                objectives,
+                judge,
+                objectives=len(aims.objectives),
+                constraints=len(aims.constraints),
                 population=settings.population,
                 generations=settings.generations,
                 seed=settings.seed,
@@ -124,18 +133,19 @@ def search_designs(
             interrupted = True
         store.flush()
         best = non_dominated(
-            [(row, point) for row, point in seen.items() if point.failure is None],
-            lambda each: (each[1].edp_pj_cycles, each[1].estimated_loss),
+            [(row, point) for row, point in seen.items() if aims.keeps(point, dense)],
+            lambda each: aims.values(each[1], dense),
         )
         front = [evaluator.cost(space.per_matrix(code.genome(np.array(row)))) for row, _ in best]
+    front.sort(key=lambda cost: (cost.edp_pj_cycles, cost.estimated_loss))
     return SearchResult(
-        dense=dense, front=tuple(front), costed=len(seen),
+        dense=dense_cost, front=tuple(front), costed=len(seen),
         failed=sum(point.failure is not None for point in seen.values()), interrupted=interrupted,
     )  # fmt: skip
 
 
-_FAILED = (1e12, 1e12)
-"""Objectives of a design that cannot be costed: every other one is better, and they are finite, as pymoo needs them."""
+_FAILED = 1e12
+"""Figure of a design that cannot be costed: every other one is better, and it is finite, as pymoo needs it."""
 
 
 def _point(evaluator: Evaluator, design: Mapping[str, Factorization]) -> Point:
@@ -145,16 +155,14 @@ def _point(evaluator: Evaluator, design: Mapping[str, Factorization]) -> Point:
     except Exception as problem:
         reason = f"{type(problem).__name__}: {problem}"
         return Point(energy_pj=0.0, cycles=0, matrix_parameters=0, estimated_loss=0.0, failure=reason)
+    return _as_point(cost)
+
+
+def _as_point(cost: DesignCost) -> Point:
     return Point(
         energy_pj=cost.energy_pj, cycles=cost.cycles, matrix_parameters=cost.matrix_parameters,
         estimated_loss=cost.estimated_loss,
     )  # fmt: skip
-
-
-def _minimised(point: Point, dense: DesignCost) -> tuple[float, float]:
-    if point.failure is not None:
-        return _FAILED
-    return point.edp_pj_cycles / dense.edp_pj_cycles, point.estimated_loss
 
 
 def _first_generation(space: DesignSpace, seeds: Sequence[Genome]) -> tuple[dict[str, int], ...]:

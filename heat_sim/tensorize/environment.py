@@ -23,7 +23,7 @@ from heat_sim.tensorize.term_arrays import contract
 
 Array = NDArray[np.float64]
 
-WORD_WRITTEN = 64
+WORD_WRITTEN = 512
 """Multiplications that take as long as a word of a product takes to be written and read again."""
 LARGEST_GRAM = 1024
 """Rows of a Gram matrix that is still inverted; a larger one is replaced by its diagonal."""
@@ -133,7 +133,11 @@ def normal_operator(term: Term, cores: Sequence[Array], which: int, metric: Metr
             held.append((contract([vars_ for _, vars_ in known], [array for array, _ in known], kept), kept))
             work_once += cost
             continue
-        ((array, there),), here = known, joined[-1][1]  # the path is one of pairs
+        here = joined[-1][1]
+        if not known:  # a core that is the whole term
+            held.append((None, here))
+            continue
+        ((array, there),) = known  # the path is one of pairs
         batch = tuple(var for var in here if var in there and var in left)
         summed = tuple(var for var in here if var in there and var not in left)
         ours, theirs = (tuple(var for var in vars_ if var not in batch + summed) for vars_ in (here, there))

@@ -32,9 +32,9 @@ SWEEPS = 3
 STEPS_PER_CORE = 3
 ENOUGH = 1e-3
 """A sweep that lowers the squared error by less than this share is the last one."""
-LARGEST_WORK = 200_000_000_000
-"""Multiplications after which no core is improved any more: about ten seconds. Only matrices of thousands of rows or
-columns get there."""
+LARGEST_WORK = 300_000_000_000
+"""Work, in multiplications, after which no core is improved any more: about ten seconds. Only matrices of thousands of
+rows or columns get there."""
 ROUNDING = 1e-20
 """A squared error this small beside the squared weight, or a squared residual beside the first one, is none."""
 RIDGE = 1e-8

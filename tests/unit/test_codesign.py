@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heat_sim.architecture import Architecture, StorageLevel
+from heat_sim.codesign.aims import Aims, parse_constraints
 from heat_sim.codesign.chosen import chosen_designs, front_rows
 from heat_sim.codesign.estimate import ActivationError
 from heat_sim.codesign.evaluator import Evaluator
 from heat_sim.codesign.layer_ways import LayerWays
 from heat_sim.codesign.matrix_errors import MatrixErrors
 from heat_sim.codesign.pareto import non_dominated
+from heat_sim.codesign.points import PointStore
 from heat_sim.codesign.search import SearchSettings, search_designs, spread
 from heat_sim.codesign.space import RANK_STEPS, dense_genome, design_space
 from heat_sim.codesign.start import strong_start
@@ -244,6 +246,39 @@ def test_a_search_from_a_strong_start_has_its_designs_or_better_ones(evaluator):
             each.edp_pj_cycles <= cost.edp_pj_cycles and each.estimated_loss <= cost.estimated_loss
             for each in found.front
         )
+
+
+def test_the_front_under_constraints_is_that_of_the_points_that_keep_to_them(evaluator):
+    aims = Aims(objectives=("energy", "parameters", "loss"), constraints=parse_constraints(["gain >= 1.2", "loss<=.9"]))
+    store = PointStore(None, about={})
+    settings = SearchSettings(population=12, generations=4, seed=2)
+    found = search_designs(SPACE, evaluator, settings=settings, store=store, aims=aims)
+    dense = found.dense
+    assert found.front
+    for each in found.front:
+        assert dense.edp_pj_cycles / each.edp_pj_cycles >= 1.2
+        assert each.estimated_loss <= 0.9
+    triples = {(each.energy_pj, each.matrix_parameters, each.estimated_loss) for each in found.front}
+    assert all(not (a != b and all(x <= y for x, y in zip(a, b, strict=True))) for a in triples for b in triples)
+    nothing = Aims(constraints=parse_constraints(["gain >= 1e6"]))
+    assert search_designs(SPACE, evaluator, settings=settings, store=store, aims=nothing).front == ()
+
+
+def test_a_design_that_cannot_be_costed_is_recorded_and_the_search_goes_on(evaluator):
+    def fragile(design):
+        if any(each.format == "tt-matrix" for each in design.values()):
+            raise ValueError("no trains today")
+        return evaluator.estimate(design)
+
+    store = PointStore(None, about={})
+    other = Evaluator(network=NETWORK, ways=evaluator.ways, estimate=fragile)
+    found = search_designs(SPACE, other, settings=SearchSettings(population=10, generations=3), store=store)
+    assert 0 < found.failed < found.costed == len(store)
+    assert found.front
+    assert all(each.format != "tt-matrix" for cost in found.front for each in cost.design.values())
+    genome = dense_genome(SPACE) | {"option0": [name for name, _ in SPACE.slots[0].options].index("tt-matrix")}
+    with pytest.raises(ValueError, match="no trains today"):
+        other.cost(SPACE.per_matrix(genome))
 
 
 def test_spread_designs_become_rows_and_files(evaluator):
