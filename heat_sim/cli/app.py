@@ -9,6 +9,7 @@ import typer
 
 from heat_sim import __version__
 from heat_sim.cli.codesign import codesign_command
+from heat_sim.cli.compare import compare_command
 from heat_sim.cli.console import err
 from heat_sim.cli.decompose import decompose_command
 from heat_sim.cli.distill import distill_command
@@ -45,6 +46,7 @@ for name, command in (
     ("distill", distill_command),
     ("estimate-check", estimate_check_command),
     ("decompose", decompose_command),
+    ("compare", compare_command),
     ("table", table_command),
     ("plot", plot_command),
 ):

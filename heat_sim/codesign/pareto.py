@@ -31,3 +31,14 @@ def non_dominated(items: Sequence[T], objectives: Callable[[T], tuple[float, ...
         if not front or not (values[front] <= values[i]).all(axis=1).any():
             front.append(i)
     return [items[i] for i in front]
+
+
+def hypervolume(points: Sequence[tuple[float, float]], *, worst: tuple[float, float]) -> float:
+    """Return the area that is dominated by some point and dominates the worst one (Zitzler and Thiele 1999).
+
+    >>> hypervolume([(0.5, 0.0), (0.25, 0.5), (2.0, 0.0)], worst=(1.0, 1.0))
+    0.625
+    """
+    front = non_dominated([p for p in points if p[0] < worst[0] and p[1] < worst[1]], lambda p: p)
+    steps = [worst[1], *(second for _, second in front)]
+    return sum((worst[0] - first) * (steps[k] - second) for k, (first, second) in enumerate(front))

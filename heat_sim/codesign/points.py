@@ -109,6 +109,28 @@ class PointStore:
             self._file.write(json.dumps(value).encode() + b"\n")
 
 
+def read_points(path: Path) -> tuple[Point, ...]:
+    """Return the points of a file, whatever search they are of.
+
+    Raises:
+        SpecError: There is no such file, or it holds no points.
+    """
+    points: dict[tuple[int, ...], Point] = {}
+    try:
+        about = json.loads(path.read_bytes().splitlines()[0])
+    except (OSError, ValueError, IndexError) as problem:
+        raise _no_points(path, problem) from None
+    _read(path, about, points)
+    return tuple(points.values())
+
+
+def _no_points(path: Path, problem: object) -> SpecError:
+    return SpecError(
+        describe(str(path), "not the points of a search", got=problem, expected="a file that codesign wrote",
+                 remedy="Begin a new run.")
+    )  # fmt: skip
+
+
 def _read(path: Path, about: Mapping[str, object], points: dict[tuple[int, ...], Point]) -> int:
     """Fill in the points of a file; return how many bytes of it are whole lines."""
     content = path.read_bytes()
@@ -122,10 +144,7 @@ def _read(path: Path, about: Mapping[str, object], points: dict[tuple[int, ...],
             genome = tuple(value.pop("genome"))
             points[genome] = Point(**value)
     except (ValueError, TypeError, KeyError, AttributeError) as problem:
-        raise SpecError(
-            describe(str(path), "not the points of a search", got=problem, expected="a file that codesign wrote",
-                     remedy="Begin a new run.")
-        ) from None  # fmt: skip
+        raise _no_points(path, problem) from None
     if first != json.loads(json.dumps(about)):
         differing = sorted(key for key in {*first, *about} if first.get(key) != about.get(key))
         raise SpecError(

@@ -10,7 +10,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from heat_sim.codesign.chosen import DENSE
+from heat_sim.codesign.comparison import Searched
 from heat_sim.codesign.front import FrontRow
+from heat_sim.codesign.points import read_points
 from heat_sim.errors import SpecError, describe
 from heat_sim.report.files import write_text
 from heat_sim.report.front_table import FRONT_COLUMNS
@@ -104,6 +107,20 @@ def write_designs(folder: Path, designs: Sequence[Design]) -> None:
 def design_path(folder: Path, design_id: str) -> Path:
     """Return where the file of a design is."""
     return folder / "designs" / f"{design_id}.yaml"
+
+
+def read_searched(folder: Path) -> Searched:
+    """Return what a run costed.
+
+    Raises:
+        SpecError: The folder holds no run, or one without its points.
+    """
+    arguments = {**read_manifest(folder)["arguments"]}
+    dense = next(row for row in read_front(folder) if row.design == DENSE)
+    return Searched(
+        name=folder.name, arguments=arguments, dense_edp_pj_cycles=dense.edp_pj_cycles,
+        points=tuple(point for point in read_points(folder / POINTS) if point.failure is None),
+    )  # fmt: skip
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -108,6 +109,36 @@ def test_a_finished_run_costs_nothing_again(environment, undisturbed):
     subprocess.run(resume, env=environment, check=True, capture_output=True)
     assert (undisturbed / "points.jsonl").read_bytes() == before
     assert (undisturbed / "front.csv").read_bytes() == front
+
+
+def test_runs_are_compared_at_equal_loss(model, environment, undisturbed, tmp_path):
+    other = tmp_path / "random-start"
+    subprocess.run([*words(model, other), "--no-seeding"], env=environment, check=True, capture_output=True)
+    compared = subprocess.run(
+        [*HEAT_SIM, "compare", str(undisturbed), str(other), "--losses", "0,0.5,1", "--json", "-"],
+        env=environment, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    first, second = json.loads(compared.stdout)
+    assert (first["differs"], second["differs"]) == ("", "seeding False")
+    for row, folder in ((first, undisturbed), (second, other)):
+        lines = (folder / "points.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+        points = [json.loads(line) for line in lines]
+        dense = next(csv.DictReader((folder / "front.csv").open(encoding="utf-8")))
+        edp = float(dense["edp_pj_cycles"])
+        for loss in (0, 0.5, 1):
+            gains = [edp / (p["energy_pj"] * p["cycles"]) for p in points if p["estimated_loss"] <= loss]
+            assert row["edp_gain_at_loss"][str(float(loss))] == pytest.approx(max(gains))
+        assert row["designs"] == len(points)
+    table = subprocess.run(
+        [*HEAT_SIM, "compare", str(undisturbed)], env=environment, check=True, capture_output=True, text=True
+    )
+    assert table.stdout.startswith("| run ")
+    for wrong, message in ((["--losses", "few"], "not numbers"), (["--format", "pdf"], "unknown")):
+        refused = subprocess.run(
+            [*HEAT_SIM, "compare", str(undisturbed), *wrong], env=environment, capture_output=True, text=True
+        )
+        assert refused.returncode == 2
+        assert message in refused.stderr
 
 
 def test_what_cannot_go_on_is_refused(model, environment, undisturbed, tmp_path):
