@@ -73,10 +73,9 @@ def leading(
     with_factors = tuple(max(1, rank - 1) for rank in full)  # a mode of extent 1 never has one
     target, back = near_plain(weight, tensorization, terms(tensorization, with_factors), metric)
     tensor = target.reshape(modes)
-    unfoldings = [np.moveaxis(tensor, k, 0).reshape(mode, -1) for k, mode in enumerate(modes)]
     bases = [
-        np.eye(1) if mode == 1 else np.linalg.svd(unfolding, full_matrices=False)[0]
-        for mode, unfolding in zip(modes, unfoldings, strict=True)
+        np.eye(1) if mode == 1 else np.linalg.svd(_unfolded(tensor, k), full_matrices=False)[0]
+        for k, mode in enumerate(modes)
     ]
     core = _multiplied(tensor, [basis.T for basis in bases])
     inside, *factors = back([core, *(basis for basis, mode in zip(bases, modes, strict=True) if mode > 1)])
@@ -110,20 +109,20 @@ def orthogonal_iteration(tensor: Array, ranks: tuple[int, ...], *, iterations: i
     Higher-order orthogonal iteration from the truncated higher-order SVD (De Lathauwer et al. 2000).
     """
     modes = [k for k, (mode, rank) in enumerate(zip(tensor.shape, ranks, strict=True)) if rank < mode]
-    bases = {k: _basis(tensor, k, ranks[k]) for k in modes}
+    bases = {k: leading_vectors(_unfolded(tensor, k), ranks[k]) for k in modes}
     for _ in range(iterations):
         for k in modes:
             seen = _along(tensor, {other: bases[other].T for other in modes if other != k})
-            bases[k] = _basis(seen, k, ranks[k])
+            found = leading_vectors(_unfolded(seen, k), min(ranks[k], seen.size // seen.shape[k]))
+            if found.shape[1] < ranks[k]:  # the others leave no more; those of before fill up
+                found = np.linalg.qr(np.hstack([found, bases[k]]))[0][:, : ranks[k]]
+            bases[k] = found
     return [_along(tensor, {k: basis.T for k, basis in bases.items()}).copy(), *bases.values()]
 
 
-def _basis(tensor: Array, mode: int, rank: int) -> Array:
-    """Return the leading left singular vectors of a mode's unfolding, any others where it has too few."""
-    unfolding = np.moveaxis(tensor, mode, 0).reshape(tensor.shape[mode], -1)
-    if rank > unfolding.shape[1]:
-        return np.asarray(np.linalg.svd(unfolding)[0][:, :rank])
-    return leading_vectors(unfolding, rank)
+def _unfolded(tensor: Array, mode: int) -> Array:
+    """Return the tensor as a matrix whose rows are along a mode."""
+    return np.moveaxis(tensor, mode, 0).reshape(tensor.shape[mode], -1)
 
 
 def tensorizations(out_features: int, in_features: int, *, keep: int | None = None) -> tuple[Tensorization, ...]:

@@ -50,8 +50,8 @@ def environment(tmp_path_factory) -> dict[str, str]:
 def words(model: Path, out: Path) -> list[str]:
     return [
         *HEAT_SIM, "codesign", "--model", str(model), "--calibration", str(model / "calibration.npz"),
-        "--arch", "simba_l", "--tokens", "16", "--formats", "low-rank,tt-matrix", "--population", "10",
-        "--generations", "15", "--out", str(out),
+        "--arch", "simba_l", "--tokens", "16", "--formats", "low-rank", "--population", "10",
+        "--generations", "12", "--out", str(out),
     ]  # fmt: skip
 
 
@@ -82,9 +82,9 @@ def same_results(one: Path, other: Path) -> bool:
 
 def test_killed_twice_and_resumed_it_ends_in_the_same_front(model, environment, undisturbed, tmp_path):
     out = tmp_path / "run"
-    assert stopped(words(model, out), out, after=25, by=signal.SIGKILL, environment=environment) == -signal.SIGKILL
+    assert stopped(words(model, out), out, after=20, by=signal.SIGKILL, environment=environment) == -signal.SIGKILL
     resume = [*HEAT_SIM, "codesign", "--resume", str(out)]
-    assert stopped(resume, out, after=40, by=signal.SIGKILL, environment=environment) == -signal.SIGKILL
+    assert stopped(resume, out, after=30, by=signal.SIGKILL, environment=environment) == -signal.SIGKILL
     assert not (out / "front.csv").exists()
     subprocess.run(resume, env=environment, check=True, capture_output=True)
     assert same_results(undisturbed, out)
