@@ -223,8 +223,10 @@ class _Problem:
             solved = solve(residual)
             square, before = float(np.vdot(residual, solved)), square
             direction = solved + (square / before) * direction
-        modes = math.prod(size for var, size in term.cores[k].dims if var in term.mode_vars)
-        return core, normal.work_once + (1 + STEPS_PER_CORE) * normal.work + wanted.size * (core.size // modes)
+        # Of the adjoint: the matrix is multiplied with one of the other cores, and is much smaller then.
+        ranks = [math.prod(size for var, size in spec.dims if var not in term.mode_vars) for spec in term.cores]
+        adjoint_work = wanted.size * min((*ranks[:k], *ranks[k + 1 :]), default=1)
+        return core, normal.work_once + (1 + STEPS_PER_CORE) * normal.work + adjoint_work
 
 
 def balanced(cores: Sequence[Array], terms: Sequence[Term]) -> Cores:

@@ -123,7 +123,7 @@ def test_runs_are_compared_at_equal_loss(model, environment, undisturbed, tmp_pa
     for row, folder in ((first, undisturbed), (second, other)):
         lines = (folder / "points.jsonl").read_text(encoding="utf-8").splitlines()[1:]
         points = [json.loads(line) for line in lines]
-        dense = next(csv.DictReader((folder / "front.csv").open(encoding="utf-8")))
+        dense = next(csv.DictReader((folder / "front.csv").read_text(encoding="utf-8").splitlines()))
         edp = float(dense["edp_pj_cycles"])
         for loss in (0, 0.5, 1):
             gains = [edp / (p["energy_pj"] * p["cycles"]) for p in points if p["estimated_loss"] <= loss]
