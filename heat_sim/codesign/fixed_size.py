@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from heat_sim.tensorize.factorization import Factorization
 from heat_sim.tensorize.formats import FORMATS
 from heat_sim.tensorize.tensorization import Tensorization
 
-_IN_PROPORTION = ("tucker", "block-term")
-"""Formats whose ranks belong to modes: each takes the same share of its largest. The others have one common rank."""
+_PER_MODE = ("tucker", "block-term")
+"""Formats whose ranks belong to modes, not to edges. The others have one common rank."""
 
 _BLOCKS = (2, 4, 8)
 """Numbers of blocks of block-term."""
@@ -28,9 +28,9 @@ def of_size(form: str, out_features: int, in_features: int, *, parameters: int) 
     """Return the factorizations of a format with the most uniform ranks that have at most so many parameters.
 
     One per number of modes, for the most uniform shape of each; of btt for the most uniform shapes that come near the
-    budget; of block-low-rank for the fewest blocks that leave half of the parameters to the low-rank part; of
-    block-term for 2, 4 and 8 blocks. At most four, those that use nine tenths of the budget first; none if nothing is
-    so small.
+    budget; of block-low-rank for the fewest blocks that leave half of the parameters to the low-rank part; of tucker
+    and block-term with all but the longest mode whole, and with all modes cut to the same share; of block-term for 2, 4
+    and 8 blocks. At most four, those that use nine tenths of the budget first; none if nothing is so small.
 
     Args:
         form: Name of the format.
@@ -46,10 +46,11 @@ def of_size(form: str, out_features: int, in_features: int, *, parameters: int) 
     for shape in FORMATS[form].tensorizations(out_features, in_features, keep=keep):
         if form == "block-low-rank" and 2 * out_features * in_features > parameters * shape.out_modes[0]:
             continue
-        for heads in _heads(form, shape):
-            best = _largest(form, shape, heads, parameters)
-            if best is not None:
-                found.append(best)
+        for cut in _cuts(form):
+            for head in _heads(form, shape):
+                best = _largest(form, shape, head, parameters, cut)
+                if best is not None:
+                    found.append(best)
     found = list(dict.fromkeys(found))
     return tuple(sorted(found, key=lambda each: each.parameters < _FULL * parameters)[:_MOST])
 
@@ -62,17 +63,36 @@ def _heads(form: str, shape: Tensorization) -> Iterator[tuple[int, ...]]:
         yield ()
 
 
-def _largest(form: str, shape: Tensorization, head: tuple[int, ...], parameters: int) -> Factorization | None:
+Cut = Callable[[tuple[int, ...], int], tuple[int, ...]]
+"""From the largest ranks and a step, at most the largest of them, to ranks that grow with it."""
+
+
+def _common(limits: tuple[int, ...], step: int) -> tuple[int, ...]:
+    return tuple(min(step, limit) for limit in limits)
+
+
+def _in_proportion(limits: tuple[int, ...], step: int) -> tuple[int, ...]:
+    return tuple(max(1, round(limit * step / max(limits))) for limit in limits)
+
+
+def _longest(limits: tuple[int, ...], step: int) -> tuple[int, ...]:
+    place = limits.index(max(limits))
+    return (*limits[:place], step, *limits[place + 1 :])
+
+
+def _cuts(form: str) -> tuple[Cut, ...]:
+    return (_longest, _in_proportion) if form in _PER_MODE else (_common,)
+
+
+def _largest(
+    form: str, shape: Tensorization, head: tuple[int, ...], parameters: int, cut: Cut
+) -> Factorization | None:  # fmt: skip
     """Return the largest factorization within the budget; sizes grow with the step, but for removed factors."""
     limits = FORMATS[form].max_ranks(shape)[len(head) :]
     steps = max(limits, default=1)
 
     def at(step: int) -> Factorization:
-        if form in _IN_PROPORTION:
-            ranks = tuple(max(1, round(limit * step / steps)) for limit in limits)
-        else:
-            ranks = tuple(min(step, limit) for limit in limits)
-        return Factorization(format=form, tensorization=shape, ranks=head + ranks)
+        return Factorization(format=form, tensorization=shape, ranks=head + cut(limits, step))
 
     if at(1).parameters > parameters:
         return None
