@@ -131,6 +131,18 @@ def test_the_plain_projection_is_no_worse_than_tensorly_alone(name: str) -> None
     assert ours <= theirs * (1 + 1e-6)
 
 
+def test_tucker_ranks_that_the_other_modes_cannot_carry_are_filled_up() -> None:
+    """Of 5 columns along the last mode only 1 * 2 are used: the error is that of ranks (1, 2, 2)."""
+    weight = np.random.default_rng(8).normal(size=(12, 10))
+    lost = []
+    for last in (2, 5):
+        of = factorization("tucker", (4, 3), (10,), (1, 2, last))
+        cores = project(weight, of)
+        assert tuple(core.shape for core in cores) == of.core_shapes
+        lost.append(float(np.linalg.norm(weight - reconstruct(cores, of))))
+    assert lost[1] == pytest.approx(lost[0], rel=1e-2)
+
+
 def test_block_low_rank_beats_low_rank_of_the_same_rank() -> None:
     """It contains it: the blocks may be zero."""
     weight = np.random.default_rng(4).normal(size=(12, 15))
