@@ -60,7 +60,7 @@ def estimate_check_command(
         from heat_sim.cli.estimate_measure import measure_designs
 
         check = measure_designs(
-            bench, network, drawn, arguments=arguments, known=known, save=lambda now: write_check(folder, now),
+            bench, space, drawn, arguments=arguments, known=known, save=lambda now: write_check(folder, now),
             add_bar=add_bar,
         )  # fmt: skip
     rows = write_results(folder, check, rng=np.random.default_rng(seed))

@@ -18,13 +18,13 @@ from heat_sim.cli.estimate_samples import Check, Sample
 from heat_sim.codesign.estimate import ESTIMATES, LossEstimate
 from heat_sim.codesign.forest import FEWEST_SAMPLES, ForestEstimate
 from heat_sim.codesign.matrix_errors import MatrixErrors
+from heat_sim.codesign.space import DesignSpace
 from heat_sim.distill.batches import encode, sorted_batches
 from heat_sim.distill.calibrate import calibration_batches
 from heat_sim.distill.measure import measure_accuracy
 from heat_sim.distill.output_error import BlockOutputError, LogitError, replaced_weights
 from heat_sim.distill.settings import DistillSettings
 from heat_sim.errors import SpecError, describe
-from heat_sim.networks import Network
 from heat_sim.tensorize.factorization import Factorization
 from heat_sim.tensorize.project_all import Task, project_all
 from heat_sim.tensorize.projection import reconstruct
@@ -41,7 +41,7 @@ FOREST = "forest"
 
 def measure_designs(
     bench: Bench,
-    network: Network,
+    space: DesignSpace,
     designs: Sequence[tuple[Factorization, ...]],
     *,
     arguments: Mapping[str, object],
@@ -56,8 +56,8 @@ def measure_designs(
 
     Args:
         bench: Model, task and calibration.
-        network: Its classes of matrices.
-        designs: One factorization per class.
+        space: Whose slots the designs fill.
+        designs: One factorization per slot.
         arguments: Of the check.
         known: What an earlier call with the same arguments measured.
         save: Called after every design, so that a stop loses one at the most.
@@ -90,7 +90,7 @@ def measure_designs(
     if todo:
         estimates = _Estimates(bench, errors, project)
         for design in todo:
-            matrices = per_matrix(network, design)
+            matrices = space.by_name(design)
             values, milliseconds = estimates(matrices)
             found = accuracy(estimates.rebuilt)
             sample = Sample(
@@ -100,18 +100,9 @@ def measure_designs(
             save(known)
             tick(len(known.samples), f"accuracy {100 * found:.1f} %")
     if len(designs) >= FEWEST_SAMPLES and FOREST not in known.samples[0].estimates:
-        known = _with_forest(known, network, errors, seed=int(str(arguments["seed"])))
+        known = _with_forest(known, space, errors, seed=int(str(arguments["seed"])))
         save(known)
     return known
-
-
-def per_matrix(network: Network, design: tuple[Factorization, ...]) -> dict[str, Factorization]:
-    """Return the factorization of every matrix by name."""
-    return {
-        matrix.name: factorization
-        for members, factorization in zip(network.classes.values(), design, strict=True)
-        for matrix in members
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,9 +194,9 @@ def _timed(function: Callable[[], Result]) -> tuple[Result, float]:
     return result, time.perf_counter() - started
 
 
-def _with_forest(check: Check, network: Network, errors: MatrixErrors, *, seed: int) -> Check:
+def _with_forest(check: Check, space: DesignSpace, errors: MatrixErrors, *, seed: int) -> Check:
     """Return the check with one more estimate: for every design what a forest expects that was fitted without it."""
-    designs = [per_matrix(network, sample.factorizations) for sample in check.samples]
+    designs = [space.by_name(sample.factorizations) for sample in check.samples]
     forest = ForestEstimate(errors=errors, designs=designs, losses=check.losses, seed=seed)
     with threadpool_limits(limits=1, user_api="blas"):
         expected = forest.out_of_fold()

@@ -22,7 +22,7 @@ class Sample:
     """What was measured of one design.
 
     Attributes:
-        factorizations: One per matrix class, in the network's order.
+        factorizations: One per slot of the design space.
         accuracy: Share of the test rows classified as labelled, as projected, 0 to 1.
         estimates: By name of the estimate.
         milliseconds: Time of each estimate; None where its projections were on disk already.

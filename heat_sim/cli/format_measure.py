@@ -48,12 +48,12 @@ def measure_cell(
         bench: The dense model on its task.
         factorizations: Of every encoder matrix, by name.
         batches: The test rows.
-        project: From a weight to cores, for example one that remembers; sequential projection does without.
+        project: From a weight to cores, for example one that remembers.
         report: Told how far the projection is.
     """
     started = time.perf_counter()
     if cell.projection == "sequential":
-        replaced = _sequential(bench, factorizations, report=report)
+        replaced = _sequential(bench, factorizations, project=project, report=report)
     else:
         replaced = _one_by_one(bench, factorizations, cell.projection, project=project, report=report)
     seconds = time.perf_counter() - started
@@ -105,11 +105,10 @@ def _one_by_one(
     return {name: reconstruct(cores[name], factorization) for name, factorization in factorizations.items()}
 
 
-def _sequential(bench: Bench, factorizations: Mapping[str, Factorization], *, report: Report) -> dict[str, Array]:
-    """Return the approximations by `project_sequentially`, corrected and weighted by the gradients, by name.
-
-    Without a cache: its targets and moments are those of one cell, and the cache would hold them in memory for good.
-    """
+def _sequential(
+    bench: Bench, factorizations: Mapping[str, Factorization], *, project: Project, report: Report
+) -> dict[str, Array]:
+    """Return the approximations by `project_sequentially`, corrected and weighted by the gradients, by name."""
     teacher = bench.teacher
     layers = tuple((name, LayerDesign(factorization=f, trees=_some_trees(f))) for name, f in factorizations.items())
 
@@ -121,6 +120,7 @@ def _sequential(bench: Bench, factorizations: Mapping[str, Factorization], *, re
         Design(id="sequential", model=bench.model, tokens=1, architecture="none", layers=layers),
         calibration_batches(teacher, bench.task),
         gradient_moments=bench.calibration.gradient_moments,
+        project=project,
         progress=show,
     )
     modules = dict(student.base_model.named_modules())

@@ -152,7 +152,7 @@ def _point(evaluator: Evaluator, design: Mapping[str, Factorization]) -> Point:
     """Return the point of a design; one that cannot be costed does not end the search of all others."""
     try:
         cost = evaluator.cost(design)
-    except Exception as problem:
+    except Exception as problem:  # whatever it is, it is recorded with its kind
         reason = f"{type(problem).__name__}: {problem}"
         return Point(energy_pj=0.0, cycles=0, matrix_parameters=0, estimated_loss=0.0, failure=reason)
     return _as_point(cost)

@@ -27,6 +27,15 @@ SEARCHED_SIDES = ((2, 1), (1, 2), (2, 2))
 _SWEEPS = 6
 """Of plain alternating least squares from random factors, there and back."""
 
+_LARGEST_TENSORLY = 128
+"""Rank up to which tensorly's parafac is tried too: seconds for thousands of rows; with more, minutes."""
+
+_ITERATIONS = 8
+"""Of parafac."""
+
+_RIDGE = 1e-9
+"""On its normal equations, of a tensor of norm 1: they are singular where a lower rank is enough."""
+
 _LARGEST_RANDOM = 1024
 """Rank up to which random factors are tried: with more, the blocks come nearer and the sweeps take long."""
 
@@ -55,11 +64,12 @@ def terms(tensorization: Tensorization, ranks: tuple[int, ...]) -> tuple[Term, .
 def project(
     weight: Array, tensorization: Tensorization, *, ranks: tuple[int, ...], metric: Metric
 ) -> tuple[Array, ...]:
-    """Return the factors: the better of two starts, then weighted least squares.
+    """Return the factors: the best of some starts, then weighted least squares.
 
-    One start is alternating least squares from random factors of a fixed seed, good at small ranks. The other cuts the
-    matrix into blocks and keeps the largest singular triples of all of them, good at large ranks and exact at the
-    largest. A start by the singular vectors of the unfoldings would take minutes at large ranks, and end no better.
+    One start cuts the matrix into blocks and keeps the largest singular triples of all of them: good at large ranks,
+    exact at the largest. The others are alternating least squares from random factors of a fixed seed, good at small
+    ranks: our own, and up to rank 128 tensorly's. Beyond it takes minutes, as its start by the singular vectors of the
+    unfoldings does at any large rank; ours goes on to rank 1024.
     """
     (rank,) = ranks
     whole = terms(tensorization, ranks)
@@ -73,6 +83,8 @@ def project(
         random = [rng.standard_normal((mode, rank)) for mode in tensorization.modes]
         found = fitted(matrix, tensorization, whole, PLAIN, start=lambda _: random, sweeps=_SWEEPS)
         candidates = [list(found), blocks]
+        if rank <= _LARGEST_TENSORLY:
+            candidates.append(_parafac(tensor, rank))
         errors = [float(np.linalg.norm(matrix - matrix_of(whole[0], cores))) for cores in candidates]
         return candidates[errors.index(min(errors))]
 
@@ -86,6 +98,18 @@ def leading(_weight: Array, _tensorization: Tensorization, *, metric: Metric) ->
 def tensorizations(out_features: int, in_features: int, *, keep: int | None = None) -> tuple[Tensorization, ...]:
     """Return the tensorizations with two modes on one side, then those with two on both, the most uniform first."""
     return by_sides(out_features, in_features, sides=SEARCHED_SIDES, keep=keep)
+
+
+def _parafac(tensor: Array, rank: int) -> list[Array]:
+    from tensorly.decomposition import parafac  # imported where it is used: it takes longer than heat_sim's own
+
+    scale = float(np.linalg.norm(tensor)) or 1.0
+    found = parafac(
+        tensor / scale, rank=rank, n_iter_max=_ITERATIONS, init="random", random_state=0, tol=0, l2_reg=_RIDGE
+    )  # fmt: skip
+    factors = [np.asarray(factor, dtype=np.float64) for factor in found.factors]
+    factors[0] = factors[0] * scale
+    return factors
 
 
 def _block_svd(tensor: Array, rank: int) -> list[Array]:

@@ -18,7 +18,7 @@ from heat_sim.cache_folder import cache_folder, content_key
 from heat_sim.tensorize.factorization import Factorization
 from heat_sim.tensorize.projection import project
 
-RECIPE = 4
+RECIPE = 5
 """Raised when a projection gives other cores, so that no old ones are taken from the cache."""
 
 
