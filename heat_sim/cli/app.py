@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from heat_sim import __version__
+from heat_sim.cli.ablate import ablate_command
 from heat_sim.cli.codesign import codesign_command
 from heat_sim.cli.compare import compare_command
 from heat_sim.cli.console import err
@@ -15,6 +16,7 @@ from heat_sim.cli.decompose import decompose_command
 from heat_sim.cli.distill import distill_command
 from heat_sim.cli.estimate_check import estimate_check_command
 from heat_sim.cli.evaluate import evaluate_command
+from heat_sim.cli.hardware import hardware_command
 from heat_sim.cli.map import map_command
 from heat_sim.cli.run import run_command
 from heat_sim.cli.score import score_command
@@ -42,11 +44,13 @@ for name, command in (
     ("evaluate", evaluate_command),
     ("map", map_command),
     ("score", score_command),
+    ("hardware", hardware_command),
     ("codesign", codesign_command),
     ("distill", distill_command),
     ("estimate-check", estimate_check_command),
     ("decompose", decompose_command),
     ("compare", compare_command),
+    ("ablate", ablate_command),
     ("table", table_command),
     ("plot", plot_command),
 ):

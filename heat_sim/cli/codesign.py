@@ -7,20 +7,24 @@ from typing import Annotated
 
 import typer
 
-from heat_sim.cli.bench import EMBEDDED_DATA, EMBEDDED_MODEL, model_folder, prepare_bench
+from heat_sim.cli.bench import EMBEDDED_DATA, EMBEDDED_MODEL
 from heat_sim.cli.console import bars, err
 from heat_sim.cli.inputs import check_before_training, read_architecture
 from heat_sim.cli.options import (
     ALL_FORMATS,
     ArchOrPreset,
     Constraints,
+    ContractionOrder,
+    Cores,
+    Dask,
     Data,
     Designs,
     ErtFile,
-    Estimate,
+    EstimateOrDefault,
     Formats,
     Fuse,
     Generations,
+    Jobs,
     Model,
     Objectives,
     Out,
@@ -28,6 +32,7 @@ from heat_sim.cli.options import (
     Population,
     Seed,
     Seeding,
+    StrategyName,
     TeacherEpochs,
     Tokens,
 )
@@ -46,7 +51,10 @@ def codesign_command(
     population: Population = 32,
     generations: Generations = 12,
     designs: Designs = 8,
-    estimate: Estimate = "fisher",
+    estimate: EstimateOrDefault = None,
+    cores: Cores = "activation",
+    order: ContractionOrder = "edp",
+    strategy: StrategyName = "nsga2",
     seeding: Seeding = True,
     objectives: Objectives = "edp,loss",
     constraints: Constraints = None,
@@ -59,22 +67,26 @@ def codesign_command(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with a run that was stopped or killed; all other options are its own.")
     ] = None,
+    jobs: Jobs = None,
+    dask: Dask = None,
     out: Out = None,
 ) -> None:
     """Search format, tensorization shape and ranks of the weight matrices with NSGA-II.
 
     Objectives: EDP of the encoder (every contraction order, every step under its best mapping) and the
-    estimated loss of accuracy (`--estimate`, see docs/decompositions.md). Writes a run folder with the
-    front as table and plot, one file per chosen design, and a manifest; every costed point is kept, so that
-    `--resume` goes on after Ctrl-C or a kill and ends in the same front.
+    estimated loss of accuracy (`--estimate`, see docs/decompositions.md). Of a model that is known by its configuration
+    alone (bert-base and others by name, a config.json, a hub id) stand-ins with the spectra of trained matrices are
+    searched, see docs/codesign.md. Writes a run folder with the front as table and plot, one file per chosen design,
+    and a manifest; every costed point is kept, so that `--resume` goes on after Ctrl-C or a kill and ends in the same
+    front.
 
     Example: heat-sim codesign --model minilm-l6 --arch simba_l --tokens 128
     """
     # Imported here: numpy, pymoo and matplotlib take seconds that the other commands do not need.
     from heat_sim.cli.plan import SearchPlan, recorded_plan
     from heat_sim.cli.search import search
-    from heat_sim.distill.calibration import load_calibration
-    from heat_sim.networks import load_network
+    from heat_sim.cli.subject import has_weights, prepare_subject
+    from heat_sim.codesign.workers import workers_of
     from heat_sim.report.run_folder import new_run_folder
 
     if resume is not None:
@@ -85,21 +97,18 @@ def codesign_command(
         plan = SearchPlan(
             model=model, data=data, teacher_epochs=teacher_epochs,
             calibration=None if calibration is None else str(calibration), arch=str(arch),
-            ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, estimate=estimate,
-            seeding=seeding, objectives=objectives, constraints=constraints or [], fuse=fuse,
-            population=population, generations=generations, designs=designs, seed=seed,
+            ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per,
+            estimate=estimate or ("fisher" if calibration is not None or has_weights(model) else "weight"),
+            cores=cores, order=order, strategy=strategy, seeding=seeding, objectives=objectives,
+            constraints=constraints or [], fuse=fuse, population=population, generations=generations, designs=designs,
+            seed=seed,
         )  # fmt: skip
+    workers = workers_of(jobs=jobs, dask=dask)
     with bars() as add_bar:
-        if plan.calibration is None:
-            bench = prepare_bench(plan.model, plan.data, epochs=plan.teacher_epochs, seed=plan.seed, add_bar=add_bar)
-            name, model_at, known = bench.model, bench.teacher.folder, bench.calibration
-        else:
-            name, model_at = model_folder(plan.model)
-            known = load_calibration(Path(plan.calibration))
-        network = load_network(model_at, tokens=plan.tokens, name=name)
+        network, site = prepare_subject(plan, add_bar=add_bar)
         if resume is None:
-            folder = new_run_folder(out, name=f"{name}-{machine}-s{tokens}-seed{seed}")
-        result = search(known, network, plan=plan, folder=folder, add_bar=add_bar)
+            folder = new_run_folder(out, name=f"{network.name}-{machine}-s{tokens}-seed{seed}")
+        result = search(site, network, plan=plan, folder=folder, add_bar=add_bar, workers=workers)
     print_run(folder)
     if result.interrupted:
         err.print(f"heat-sim: interrupted; go on with: heat-sim codesign --resume {folder}", style="red", markup=False)

@@ -35,7 +35,7 @@ def compare_command(
     writers = {"markdown": to_markdown, "latex": to_latex, "csv": to_csv}
     if form not in writers:
         raise SpecError(describe("--format", "unknown", got=form, expected=", ".join(writers), remedy="Choose one."))
-    bounds = _bounds(losses)
+    bounds = loss_bounds(losses)
     rows = compare([read_searched(run) for run in runs], losses=bounds)
     if json is not None:
         write_json([row.as_json(bounds) for row in rows], json)
@@ -43,7 +43,15 @@ def compare_command(
         sys.stdout.write(comparison_table(rows, losses=bounds, write=writers[form]))
 
 
-def _bounds(text: str) -> tuple[float, ...]:
+def loss_bounds(text: str) -> tuple[float, ...]:
+    """Return numbers with commas.
+
+    Raises:
+        SpecError: They are none.
+
+    >>> loss_bounds("0.1,0.2")
+    (0.1, 0.2)
+    """
     try:
         bounds = tuple(float(part) for part in text.split(","))
     except ValueError:

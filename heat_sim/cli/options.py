@@ -9,6 +9,7 @@ import typer
 
 from heat_sim.codesign.aims import MEASURES
 from heat_sim.codesign.space import DEFAULT_FORMATS
+from heat_sim.codesign.strategy_names import EVOLUTIONARY
 
 ALL_FORMATS = ",".join(DEFAULT_FORMATS)
 
@@ -42,7 +43,7 @@ Data = Annotated[
     str,
     typer.Option(help="Labelled text: csv, tsv or jsonl with text and label, or movie-snippets (fetched once)."),
 ]
-Tokens = Annotated[int, typer.Option(min=1, help="Sequence length the simulator costs.")]
+Tokens = Annotated[int, typer.Option("--tokens", "--seq", min=1, help="Sequence length the simulator costs.")]
 Formats = Annotated[str, typer.Option(help="Formats to search, with commas; dense is always among them.")]
 Population = Annotated[int, typer.Option(min=2, help="NSGA-II: designs per generation.")]
 Generations = Annotated[int, typer.Option(min=1, help="NSGA-II: generations.")]
@@ -75,6 +76,36 @@ Estimate = Annotated[
         help="Estimated loss of accuracy: error of the loss on calibration text (fisher), of outputs there "
         "(activation), or of weights."
     ),
+]
+EstimateOrDefault = Annotated[
+    Literal["activation", "weight", "fisher"] | None,
+    typer.Option(
+        "--estimate",
+        help="Estimated loss of accuracy: error of the loss on calibration text (fisher, the default), of outputs "
+        "there (activation), or of weights (the default without pretrained weights).",
+    ),
+]
+Cores = Annotated[
+    Literal["activation", "frobenius"],
+    typer.Option(help="Projection that the estimate assumes: of the outputs on calibration text, or of the weights."),
+]
+ContractionOrder = Annotated[
+    Literal["edp", "macs"],
+    typer.Option("--order", help="Choose contraction orders by cost on the hardware, or by multiply-accumulates."),
+]
+StrategyName = Annotated[
+    str,
+    typer.Option(
+        "--strategy",
+        help=f"{', '.join(EVOLUTIONARY)}: evolution. heat: HEAT's three levels. uniform: equal rank steps everywhere. "
+        "tensorly: ranks as TensorLy chooses them. random: no search.",
+    ),
+]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Processes that map and project; as many as there are cores if left out.")
+]
+Dask = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="Scheduler of a Dask cluster that maps and projects.")
 ]
 ProjectionName = Literal["sequential", "fisher", "activation", "frobenius"]
 Projection = Annotated[

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from heat_sim.cli.inputs import architecture_files
+from heat_sim.cli.sites import Cores
 from heat_sim.codesign.aims import Aims, parse_constraints
+from heat_sim.codesign.layer_ways import Order
 from heat_sim.codesign.space import Per
 from heat_sim.errors import SpecError, describe
 from heat_sim.report.manifest import spec_hashes
@@ -30,6 +32,9 @@ class SearchPlan:
         formats: Names with commas.
         per: What chooses for itself, see `design_space`.
         estimate: Name of the estimated loss.
+        cores: By what projection the estimate takes the cores: "activation" or "frobenius".
+        order: By what contraction orders are chosen, see `LayerWays`.
+        strategy: Name of the search, see `STRATEGIES`.
         seeding: Whether the search starts from allotted ranks.
         objectives: Names with commas.
         constraints: As `parse_constraints` reads them.
@@ -50,6 +55,9 @@ class SearchPlan:
     formats: str
     per: Per
     estimate: str
+    cores: Cores
+    order: Order
+    strategy: str
     seeding: bool
     objectives: str
     constraints: list[str]

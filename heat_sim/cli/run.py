@@ -18,6 +18,7 @@ from heat_sim.cli.options import (
     Formats,
     Fuse,
     Generations,
+    Jobs,
     LayerEpochs,
     LogitEpochs,
     Model,
@@ -55,6 +56,7 @@ def run_command(
     projection: Projection = "sequential",
     layer_epochs: LayerEpochs = 1,
     logit_epochs: LogitEpochs = 1,
+    jobs: Jobs = None,
     out: Out = None,
 ) -> None:
     """Do the whole job: fine-tune the dense model (cached), search designs, distil one, print the front.
@@ -68,6 +70,9 @@ def run_command(
     from heat_sim.cli.measure import measure
     from heat_sim.cli.plan import SearchPlan
     from heat_sim.cli.search import search
+    from heat_sim.cli.sites import calibrated_site
+    from heat_sim.codesign.workers import workers_of
+    from heat_sim.distill.calibrate import calibration_path
     from heat_sim.networks import load_network
     from heat_sim.report.run_folder import new_run_folder
 
@@ -75,6 +80,7 @@ def run_command(
     plan = SearchPlan(
         model=model, data=data, teacher_epochs=teacher_epochs, calibration=None, arch=str(arch),
         ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, estimate=estimate,
+        cores="activation", order="edp", strategy="nsga2",
         seeding=seeding, objectives=objectives, constraints=constraints or [], fuse=fuse,
         population=population, generations=generations, designs=designs, seed=seed,
     )  # fmt: skip
@@ -82,7 +88,9 @@ def run_command(
         bench = prepare_bench(model, data, epochs=teacher_epochs, seed=seed, add_bar=add_bar)
         network = load_network(bench.teacher.folder, tokens=tokens, name=bench.model)
         folder = new_run_folder(out, name=f"{network.name}-{machine}-s{tokens}-seed{seed}")
-        result = search(bench.calibration, network, plan=plan, folder=folder, add_bar=add_bar)
+        site = calibrated_site(calibration_path(bench.teacher.folder), estimate=estimate, cores="activation")
+        workers = workers_of(jobs=jobs, dask=None)
+        result = search(site, network, plan=plan, folder=folder, add_bar=add_bar, workers=workers)
         if result.interrupted:
             raise KeyboardInterrupt
         measure(folder, bench, designs=None, projection=projection, layer_epochs=layer_epochs,

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from heat_sim.codesign.matrix_errors import MatrixErrors
+from heat_sim.codesign.matrix_errors import SquaredErrors
 from heat_sim.errors import SpecError, describe
 from heat_sim.tensorize.factorization import Factorization
 
@@ -39,7 +39,7 @@ class WeightError:
         errors: Of single matrices.
     """
 
-    errors: MatrixErrors
+    errors: SquaredErrors
 
     def squared(self, name: str, factorization: Factorization, /) -> float:
         """Return the squared relative error of one matrix."""
@@ -60,7 +60,7 @@ class ActivationError:
         errors: Of single matrices.
     """
 
-    errors: MatrixErrors
+    errors: SquaredErrors
 
     def squared(self, name: str, factorization: Factorization, /) -> float:
         """Return the squared relative error of one matrix."""
@@ -83,10 +83,10 @@ class FisherError:
         errors: Of single matrices, with gradient moments.
     """
 
-    errors: MatrixErrors
+    errors: SquaredErrors
 
     def __post_init__(self) -> None:
-        if not self.errors.gradient_moments:
+        if not self.errors.has_gradients:
             raise SpecError(
                 describe("estimate fisher", "the calibration has no gradient moments", got="none",
                          expected="one for every matrix", remedy="Calibrate on labelled text, or choose activation.")
@@ -108,7 +108,7 @@ ESTIMATES: Mapping[str, Callable[..., AdditiveEstimate]] = {
     "activation": ActivationError,
     "fisher": FisherError,
 }
-"""Name to estimate, for those that need nothing but `MatrixErrors`."""
+"""Name to estimate, for those that need nothing but the errors of matrices."""
 
 
 def _ratio(lost: float, whole: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from heat_sim.codesign.part_key import part_key
 from heat_sim.einsum import Cascade
@@ -15,6 +15,9 @@ from heat_sim.tensorize.contraction import ContractionTree, parse_tree, tree_to_
 from heat_sim.tensorize.factorization import ACTIVATIONS, Factorization
 
 _HULL = OBJECTIVES["hull"]
+
+Order: TypeAlias = Literal["edp", "macs"]
+"""By what the contraction order of a matrix is chosen: cost on the hardware, or multiply-accumulates, as in HEAT."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +45,13 @@ class LayerWays:
         machine: The hardware.
         tokens: Sequence length.
         cache: Where hulls are looked up and kept, beyond this run.
+        order: By what contraction orders are chosen.
     """
 
     machine: Machine
     tokens: int
     cache: MappingCache | None = None
+    order: Order = "edp"
     _found: dict[object, tuple[bool, tuple[Way, ...]]] = field(default_factory=dict)
 
     def __call__(self, factorization: Factorization) -> tuple[Way, ...]:
@@ -55,11 +60,23 @@ class LayerWays:
         Raises:
             InfeasibleError: No contraction order has a mapping.
         """
-        return self._of(("layer ways", factorization, self.tokens))[1]
+        return self._of(self._key(factorization))[1]
 
     def of_cascade(self, cascade: Cascade) -> tuple[Way, ...]:
         """Return the same for einsums without weights, such as those of attention."""
         return self._of(("cascade ways", cascade))[1]
+
+    def knows(self, factorization: Factorization) -> bool:
+        """Return whether the hull is at hand, in memory or on disk, so that asking for it takes no time."""
+        return self._known(self._key(factorization))
+
+    def searched(self, factorization: Factorization) -> tuple[bool, tuple[Way, ...]]:
+        """Return whether the hull is proven, and its vertices."""
+        return self._of(self._key(factorization))
+
+    def learn(self, factorization: Factorization, found: tuple[bool, tuple[Way, ...]]) -> None:
+        """Take in a hull that another process found, and kept."""
+        self._found[self._key(factorization)] = found
 
     @property
     def proven(self) -> int:
@@ -71,22 +88,30 @@ class LayerWays:
         """How many different parts were asked for."""
         return len(self._found)
 
-    def _of(self, key: tuple[object, ...]) -> tuple[bool, tuple[Way, ...]]:
-        if key not in self._found:
-            name = part_key(self.machine, key)
-            stored = None if self.cache is None else self.cache.get(name)
+    def _key(self, factorization: Factorization) -> tuple[object, ...]:
+        return ("layer ways", factorization, self.tokens, *(() if self.order == "edp" else ("order", self.order)))
+
+    def _known(self, key: tuple[object, ...]) -> bool:
+        if key not in self._found and self.cache is not None:
+            stored = self.cache.get(part_key(self.machine, key))
             if stored is not None:
                 self._found[key] = stored["proven"], tuple(map(_from_json, stored["ways"]))
-            else:
-                ways = tuple(map(_way, self._search(key[1])))
-                self._found[key] = self.machine.parts.is_proven, ways
-                if self.cache is not None:
-                    self.cache.put(name, {"proven": self._found[key][0], "ways": [_as_json(way) for way in ways]})
+        return key in self._found
+
+    def _of(self, key: tuple[object, ...]) -> tuple[bool, tuple[Way, ...]]:
+        if not self._known(key):
+            ways = tuple(map(_way, self._search(key[1])))
+            self._found[key] = self.machine.parts.is_proven, ways
+            if self.cache is not None:
+                value = {"proven": self._found[key][0], "ways": [_as_json(way) for way in ways]}
+                self.cache.put(part_key(self.machine, key), value)
         return self._found[key]
 
     def _search(self, what: object) -> tuple[LayerOption, ...]:
         if isinstance(what, Factorization):
-            return self.machine.map_sum(what.einsums(self.tokens), activations=ACTIVATIONS)
+            return self.machine.map_sum(
+                what.einsums(self.tokens), activations=ACTIVATIONS, mac_optimal=self.order == "macs"
+            )
         assert isinstance(what, Cascade)
         found = self.machine.map_cascade(what, objective=_HULL, weights=frozenset())
         return tuple(LayerOption(orders=(), mapped=each) for each in found.front)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,25 +34,48 @@ class Squares(NamedTuple):
     fisher: float
 
 
+class SquaredErrors(Protocol):
+    """What single matrices lose, by name and factorization: what an estimate is made of."""
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether the third norm is known."""
+
+    def __call__(self, name: str, factorization: Factorization, /) -> Squares:
+        """Return the squared errors of one matrix."""
+
+    def whole(self, name: str, /) -> Squares:
+        """Return the squared norms of the matrix itself."""
+
+    def knows(self, name: str, factorization: Factorization, /) -> bool:
+        """Return whether the errors are at hand, so that asking for them takes no time."""
+
+    def learn(self, name: str, factorization: Factorization, squares: Squares, /) -> None:
+        """Take in errors that were worked out elsewhere."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MatrixErrors:
     """Squared errors of activation-aware projections, by matrix name and factorization; each is worked out once.
 
-    Low-rank: those of the best projection, of all ranks from one decomposition. Formats with leading parts: those of
-    the parts, upper bounds of what the projection of a chosen design reaches, at a small part of its time. All others:
-    those of the projection itself, so give a `ProjectionCache`.
+    Low-rank, activation-aware: those of the best projection, of all ranks from one decomposition. Formats with leading
+    parts: those of the parts, upper bounds of what the projection of a chosen design reaches, at a small part of its
+    time. All others: those of the projection itself, so give a `ProjectionCache`.
 
     Attributes:
         weights: W, (out_features, in_features), by matrix name.
         second_moments: C, (in_features, in_features), of the same names.
         gradient_moments: D, (out_features, out_features), of the same names; or empty.
         project: For formats without leading parts.
+        aware: What the projection approximates: the outputs, or, as a plain one does, the weights. The errors are in
+            all three norms either way.
     """
 
     weights: Mapping[str, NDArray[np.floating]]
     second_moments: Mapping[str, NDArray[np.float64]]
     gradient_moments: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     project: Project = project
+    aware: Literal["activation", "weight"] = "activation"
     _found: dict[tuple[str, Factorization], Squares] = field(default_factory=dict)
     _by_rank: dict[str, list[Squares]] = field(default_factory=dict)
     _wholes: dict[str, Squares] = field(default_factory=dict)
@@ -66,6 +89,19 @@ class MatrixErrors:
                     describe("calibration", f"no {what} moment for some matrices", got=", ".join(missing[:5]),
                              expected=f"one for each of {len(self.weights)} matrices", remedy="Calibrate anew.")
                 )  # fmt: skip
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether the third norm is known."""
+        return bool(self.gradient_moments)
+
+    def knows(self, name: str, factorization: Factorization) -> bool:
+        """Return whether the errors are at hand."""
+        return factorization.format == "dense" or (name, factorization) in self._found
+
+    def learn(self, name: str, factorization: Factorization, squares: Squares) -> None:
+        """Take in errors that another process worked out."""
+        self._found[name, factorization] = squares
 
     def __call__(self, name: str, factorization: Factorization) -> Squares:
         """Return the squared errors of one matrix.
@@ -92,13 +128,14 @@ class MatrixErrors:
     def _measure(self, name: str, factorization: Factorization) -> Squares:
         if factorization.format == "dense":
             return Squares(0.0, 0.0, 0.0)
-        if factorization.format == "low-rank" and factorization.tensorization.padding == (0, 0):
+        plain = factorization.tensorization.padding == (0, 0)
+        if factorization.format == "low-rank" and plain and self.aware == "activation":
             if name not in self._by_rank:
                 self._by_rank[name] = self._all_ranks(name)
             return self._by_rank[name][factorization.ranks[0] - 1]
         cut = self._cut(name, factorization)
         cores = (
-            self.project(self.weights[name], factorization, second_moment=self.second_moments[name])
+            self.project(self.weights[name], factorization, second_moment=self._moment(name))
             if cut is None
             else cut(factorization.ranks)
         )
@@ -109,10 +146,14 @@ class MatrixErrors:
         key = (name, factorization.format, modes)
         if key not in self._leading:
             weight = np.asarray(self.weights[name], dtype=np.float64)
-            metric = checked_metric(self.second_moments[name], None, shape=(weight.shape[0], weight.shape[1]))
+            metric = checked_metric(self._moment(name), None, shape=(weight.shape[0], weight.shape[1]))
             padded = modes.padding != (0, 0)
             self._leading[key] = None if padded else FORMATS[factorization.format].leading(weight, modes, metric=metric)
         return self._leading[key]
+
+    def _moment(self, name: str) -> NDArray[np.float64] | None:
+        """Return what the projection knows of the inputs."""
+        return self.second_moments[name] if self.aware == "activation" else None
 
     def _all_ranks(self, name: str) -> list[Squares]:
         """Return the squared errors of the best approximation of every rank.
@@ -144,7 +185,3 @@ def _along_diagonal(vectors: Array, moment: Array) -> Array:
     """Return ``v_k^T D v_k`` for every column v_k."""
     result: Array = np.einsum("ok,op,pk->k", vectors, moment, vectors, optimize=True)
     return result
-
-
-SquaredError = Callable[[str, Factorization], Squares]
-"""What an estimate asks for each matrix of a design."""

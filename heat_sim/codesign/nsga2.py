@@ -1,4 +1,4 @@
-"""NSGA-II over a design space: the only file that imports pymoo.
+"""NSGA-II and its relatives over a design space: the only file that imports pymoo.
 
 Genomes are rows of integers. The operators know the slots: a crossover exchanges whole slots, a mutation changes the
 option of a slot or moves its ranks; every child is repaired to the one spelling of its design, so that pymoo's
@@ -7,13 +7,16 @@ elimination of duplicates sees equal designs as equal. The tournament is NSGA-II
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pymoo.algorithms.moo.age import AGEMOEA
 from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.moo.nsga3 import NSGA3
+from pymoo.algorithms.moo.sms import SMSEMOA
+from pymoo.algorithms.soo.nonconvex.ga import GA
 from pymoo.core.callback import Callback
 from pymoo.core.crossover import Crossover
 from pymoo.core.mutation import Mutation
@@ -21,15 +24,12 @@ from pymoo.core.population import Population
 from pymoo.core.problem import Problem
 from pymoo.core.repair import Repair
 from pymoo.optimize import minimize
+from pymoo.util.ref_dirs import get_reference_directions
 
 from heat_sim.codesign.encoding import Encoding, Rows
-from heat_sim.codesign.space import RANK_STEPS, DesignSpace, Genome
-
-Figures = tuple[Sequence[float], Sequence[float]]
-"""Objectives of a genome, minimised, and by how much it misses each constraint, at most 0 if it keeps to it."""
-
-Judge = Callable[[Sequence[Genome]], Sequence[Figures]]
-"""From the genomes of a generation to the figures of each."""
+from heat_sim.codesign.space import RANK_STEPS, Genome
+from heat_sim.codesign.strategy import Figures, Generation, Judge, Report, Search
+from heat_sim.codesign.strategy_names import EVOLUTIONARY
 
 _NEW_OPTION = 0.25
 """Share of mutated slots that get another option; the others keep it and move their ranks."""
@@ -39,63 +39,80 @@ _REACH = RANK_STEPS / 8
 """Standard deviation of a move of a rank gene."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
-    """Told after each generation.
-
-    Attributes:
-        index: From 1.
-        evaluations: Genomes evaluated so far.
-        front: Objectives of the current front.
-    """
-
-    index: int
-    evaluations: int
-    front: tuple[tuple[float, ...], ...]
+_ALGORITHMS: Mapping[str, Callable[..., Any]] = {
+    "nsga2": lambda _objectives, population, **operators: NSGA2(pop_size=population, **operators),
+    "nsga3": lambda objectives, population, **operators: NSGA3(
+        ref_dirs=get_reference_directions("energy", objectives, population, seed=1), pop_size=population, **operators
+    ),
+    "age-moea": lambda _objectives, population, **operators: AGEMOEA(pop_size=population, **operators),
+    "sms-emoa": lambda _objectives, population, **operators: SMSEMOA(
+        pop_size=population, n_offsprings=population, **operators
+    ),
+}
+assert tuple(_ALGORITHMS) == EVOLUTIONARY
 
 
-def search_nsga2(
-    space: DesignSpace,
-    judge: Judge,
-    *,
-    objectives: int = 2,
-    constraints: int = 0,
-    population: int,
-    generations: int,
-    seed: int,
-    first: Sequence[Genome] = (),
-    report: Callable[[Generation], None] = lambda _generation: None,
-) -> list[dict[str, int]]:
-    """Return the genomes of the last front, none if no genome keeps to the constraints; reproducible by the seed.
+def evolve(search: Search, *, algorithm: str = "nsga2") -> list[dict[str, int]]:
+    """Search with an evolutionary algorithm; reproducible by the seed.
 
     Args:
-        space: The genes.
-        judge: Asked for a generation at a time.
-        objectives: How many.
-        constraints: How many.
-        population: Genomes per generation.
-        generations: How many generations, the first one included.
-        seed: Of the optimiser's generator.
-        first: Genomes that are part of the first generation; the others are uniform.
-        report: Called after each generation.
+        search: The space, the judge and the budget.
+        algorithm: One of `EVOLUTIONARY`.
+
+    Returns:
+        The genomes of the last front, none if no genome keeps to the constraints.
     """
-    code = Encoding(space)
-    rng = np.random.default_rng(seed)
-    uniform = code.canonical(rng.integers(0, code.sizes, size=(max(1, population - len(first)), len(code.sizes))))
-    start = np.concatenate([code.rows(list(first)), uniform])
+    code = Encoding(search.space)
+    rng = np.random.default_rng(search.seed)
+    missing = max(1, search.population - len(search.first))
+    uniform = code.canonical(rng.integers(0, code.sizes, size=(missing, len(code.sizes))))
+    start = np.concatenate([code.rows(list(search.first)), uniform])
     start = start[np.sort(np.unique(start, axis=0, return_index=True)[1])]
-    algorithm = NSGA2(
-        pop_size=population,
-        sampling=Population.new("X", start),
-        crossover=_SlotCrossover(code),
-        mutation=_SlotMutation(code),
-        repair=_OneSpelling(code),
-    )
-    problem = _problem(code, judge, objectives=objectives, constraints=constraints)
+    chosen = _ALGORITHMS[algorithm](
+        len(search.objectives), search.population, sampling=Population.new("X", start),
+        crossover=_SlotCrossover(code), mutation=_SlotMutation(code), repair=_OneSpelling(code),
+    )  # fmt: skip
+    problem = _problem(code, search.judge, objectives=len(search.objectives), constraints=search.constraints)
     result = minimize(
-        problem, algorithm, ("n_gen", generations), seed=seed, callback=_Reporter(report), verbose=False
+        problem, chosen, ("n_gen", search.generations), seed=search.seed, callback=_Reporter(search.report),
+        verbose=False,
     )  # fmt: skip
     return [] if result.X is None else [code.genome(row) for row in np.atleast_2d(result.X)]
+
+
+def evolve_ranks(
+    search: Search, *, options: Sequence[int], score: Callable[[Genome, Figures], float], first: Sequence[Genome]
+) -> None:  # fmt: skip
+    """Search the ranks alone, of one option per slot, for the least of one number.
+
+    Args:
+        search: The space, the judge and the budget; its own first generation is not used.
+        options: Of each slot.
+        score: What is minimised, from a genome and its figures.
+        first: Genomes of the first generation, of these options.
+    """
+    code = Encoding(search.space)
+    fixed = np.array([options[slot] for slot in code.slot_of])
+
+    def held(rows: Rows) -> Rows:
+        return code.canonical(np.where(code.is_option, fixed, rows))
+
+    def judge(genomes: Sequence[Genome]) -> list[Figures]:
+        figures = search.judge(genomes)
+        return [((score(genome, each),), ()) for genome, each in zip(genomes, figures, strict=True)]
+
+    rng = np.random.default_rng(search.seed)
+    missing = max(1, search.population - len(first))
+    uniform = rng.integers(0, code.sizes, size=(missing, len(code.sizes)))
+    start = np.unique(held(np.concatenate([code.rows(list(first)), uniform])), axis=0)
+    genetic = GA(
+        pop_size=search.population, sampling=Population.new("X", start), crossover=_SlotCrossover(code),
+        mutation=_SlotMutation(code), repair=_Held(held),
+    )  # fmt: skip
+    minimize(
+        _problem(code, judge, objectives=1, constraints=0), genetic, ("n_gen", search.generations), seed=search.seed,
+        verbose=False,
+    )  # fmt: skip
 
 
 def _problem(code: Encoding, judge: Judge, *, objectives: int, constraints: int) -> Any:
@@ -173,8 +190,17 @@ class _OneSpelling(Repair):
         return self._code.canonical(rows)
 
 
+class _Held(Repair):
+    def __init__(self, held: Callable[[Rows], Rows]) -> None:
+        super().__init__(vtype=int)
+        self._held = held
+
+    def _do(self, _problem: Any, rows: Rows, **_kwargs: Any) -> Rows:
+        return self._held(rows)
+
+
 class _Reporter(Callback):
-    def __init__(self, report: Callable[[Generation], None]) -> None:
+    def __init__(self, report: Report) -> None:
         super().__init__()
         self._report = report
 

@@ -12,10 +12,11 @@ from threadpoolctl import threadpool_limits
 from heat_sim.codesign.aims import EDP_AND_LOSS, Aims
 from heat_sim.codesign.encoding import Encoding
 from heat_sim.codesign.evaluator import DesignCost, Evaluator
-from heat_sim.codesign.nsga2 import Generation, search_nsga2
 from heat_sim.codesign.pareto import non_dominated
 from heat_sim.codesign.points import Point, PointStore
 from heat_sim.codesign.space import RANK_STEPS, DesignSpace, Genome, dense_genome
+from heat_sim.codesign.strategies import STRATEGIES
+from heat_sim.codesign.strategy import Figures, Report, Search, no_report
 from heat_sim.errors import SpecError, describe
 from heat_sim.tensorize.factorization import Factorization
 
@@ -28,11 +29,13 @@ class SearchSettings:
         population: Designs per generation.
         generations: Generations, the first one included.
         seed: Of the optimiser.
+        strategy: A key of `STRATEGIES`.
     """
 
     population: int = 32
     generations: int = 12
     seed: int = 0
+    strategy: str = "nsga2"
 
     def __post_init__(self) -> None:
         problems = [
@@ -43,6 +46,11 @@ class SearchSettings:
             )
             if type(value) is not int or value < least
         ]  # fmt: skip
+        if self.strategy not in STRATEGIES:
+            problems.append(
+                describe("search setting strategy", "unknown", got=self.strategy, expected=", ".join(STRATEGIES),
+                         remedy="Choose one.")
+            )  # fmt: skip
         if problems:
             raise SpecError(problems)
 
@@ -74,12 +82,13 @@ def search_designs(
     seeds: Sequence[Genome] = (),
     store: PointStore | None = None,
     aims: Aims = EDP_AND_LOSS,
-    report: Callable[[Generation], None] = lambda _generation: None,
+    prefetch: Callable[[Sequence[Mapping[str, Factorization]]], None] = lambda _designs: None,
+    report: Report = no_report,
 ) -> SearchResult:
     """Return the front over every design costed: of EDP and estimated loss, unless other aims are given.
 
-    The first generation holds the dense network, the seeds, and, as far as there is room, uniform rank settings of
-    every format: the front is never worse than those.
+    The first generation of an evolutionary strategy holds the dense network, the seeds, and, as far as there is room,
+    uniform rank settings of every format: the front is never worse than those.
 
     Args:
         space: The genes; it must have the dense option.
@@ -89,6 +98,7 @@ def search_designs(
         store: Points that are known, and where new ones are kept. The search with known points ends as it would
             without them.
         aims: Objectives and constraints.
+        prefetch: Told of the designs of a generation before they are costed, see `Prefetch`.
         report: Called after each generation.
 
     An interruption (Ctrl-C) ends the search; the result is that of the designs costed by then.
@@ -100,9 +110,12 @@ def search_designs(
     dense_cost = evaluator.cost(space.per_matrix(dense_genome(space)))
     dense = _as_point(dense_cost)
 
-    def judge(genomes: Sequence[Genome]) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
-        found = []
-        for genome, row in zip(genomes, code.rows(genomes).tolist(), strict=True):
+    def judge(genomes: Sequence[Genome]) -> list[Figures]:
+        found: list[Figures] = []
+        rows = code.rows(genomes).tolist()
+        unknown = [genome for genome, row in zip(genomes, rows, strict=True) if store.get(row) is None]
+        prefetch([space.per_matrix(genome) for genome in unknown])
+        for genome, row in zip(genomes, rows, strict=True):
             point = store.get(row)
             if point is None:
                 point = _point(evaluator, space.per_matrix(genome))
@@ -118,17 +131,13 @@ def search_designs(
     # Thousands of small decompositions: threads cost more than they save, and on a busy machine far more.
     with threadpool_limits(limits=1, user_api="blas"):
         try:
-            search_nsga2(
-                space,
-                judge,
-                objectives=len(aims.objectives),
-                constraints=len(aims.constraints),
-                population=settings.population,
-                generations=settings.generations,
-                seed=settings.seed,
-                first=_first_generation(space, seeds)[: settings.population],
-                report=report,
-            )
+            STRATEGIES[settings.strategy](
+                Search(
+                    space=space, judge=judge, objectives=aims.objectives, constraints=len(aims.constraints),
+                    population=settings.population, generations=settings.generations, seed=settings.seed,
+                    first=_first_generation(space, seeds)[: settings.population], report=report,
+                )
+            )  # fmt: skip
         except KeyboardInterrupt:  # the front of what was costed is the result
             interrupted = True
         store.flush()

@@ -108,6 +108,16 @@ def _table(
     ]
 
 
+def table_genomes(space: DesignSpace, *, steps: Sequence[int]) -> tuple[dict[str, int], ...]:
+    """Return genomes that together hold every factorization that `seed_genomes` asks about, in every slot."""
+    most = max(len(slot.options) for slot in space.slots)
+    return tuple(
+        {variable.name: step for variable in space.variables}
+        | {f"option{index}": option % len(slot.options) for index, slot in enumerate(space.slots)}
+        for option, step in itertools.product(range(most), steps)
+    )
+
+
 def _check(count: int, steps: Sequence[int]) -> None:
     problems = []
     if count < 1:

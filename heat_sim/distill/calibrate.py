@@ -25,6 +25,9 @@ from heat_sim.networks import COVERED
 
 _IN_A_LAYER = re.compile(r"(?:^|\.)(?:layers?|h)\.\d+\.")
 
+CALIBRATION_SENTENCES = 256
+"""Training rows that a calibration runs unless told otherwise."""
+
 EncoderLinear: TypeAlias = nn.Linear | Conv1D
 """A module that multiplies with a weight matrix; GPT-2's Conv1D stores the transposed one, see `oriented`."""
 
@@ -231,7 +234,9 @@ def evaluation_mode(model: Any) -> Iterator[None]:
         model.train(was_training)
 
 
-def calibration_batches(teacher: Teacher, task: TextTask, *, sentences: int = 256) -> tuple[Batch, ...]:
+def calibration_batches(
+    teacher: Teacher, task: TextTask, *, sentences: int = CALIBRATION_SENTENCES
+) -> tuple[Batch, ...]:
     """Return the calibration text: the first training sentences, cut where the model takes no more.
 
     Args:
@@ -248,7 +253,7 @@ def calibration_batches(teacher: Teacher, task: TextTask, *, sentences: int = 25
 
 
 def prepare_calibration(
-    teacher: Teacher, task: TextTask, *, sentences: int = 256, progress: Progress = ignore_progress
+    teacher: Teacher, task: TextTask, *, sentences: int = CALIBRATION_SENTENCES, progress: Progress = ignore_progress
 ) -> Calibration:
     """Return weights and both moments of the teacher on the first training sentences, cached in its folder.
 
@@ -274,7 +279,7 @@ def prepare_calibration(
     return load_calibration(path)
 
 
-def calibration_path(teacher_folder: Path, *, sentences: int) -> Path:
+def calibration_path(teacher_folder: Path, *, sentences: int = CALIBRATION_SENTENCES) -> Path:
     """Return where the calibration of a cached teacher is kept; v2 files hold gradient moments, the first had none.
 
     >>> calibration_path(Path("teacher"), sentences=256).name

@@ -197,7 +197,9 @@ class Machine:
             pruned=pruned,
         )
 
-    def map_sum(self, einsums: Sequence[Einsum], *, activations: str) -> tuple[LayerOption, ...]:
+    def map_sum(
+        self, einsums: Sequence[Einsum], *, activations: str, mac_optimal: bool = False
+    ) -> tuple[LayerOption, ...]:  # fmt: skip
         """Return the hull of a layer whose output is the sum of several einsums, over their contraction orders.
 
         They run one after another; from the second on, the last step of each finds the sum so far at the outermost
@@ -207,16 +209,18 @@ class Machine:
         Args:
             einsums: Of the same output.
             activations: Name of the tensor that is only known at run time.
+            mac_optimal: Look at the tree with the fewest multiply-accumulates only, as HEAT does, in each term.
 
         Raises:
             InfeasibleError: One of them has no mapping.
         """
         first, *others = einsums
-        hull = list(self.map_layer(first, activations=activations, objective=HULL).options)
+        search = self.map_mac_optimal if mac_optimal else self.map_layer
+        hull = list(search(first, activations=activations, objective=HULL).options)
         for einsum in others:
             added = [
                 LayerOption(orders=(order,), mapped=mapped)
-                for tree in contraction_trees(einsum)
+                for tree in ((mac_optimal_tree(einsum),) if mac_optimal else contraction_trees(einsum))
                 for order in orders_of(einsum, tree, activations=activations)
                 if not order.multiplies_weights
                 for mapped in self._added(order)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heat_sim.codesign.encoding import Encoding
-from heat_sim.codesign.nsga2 import _SlotCrossover, _SlotMutation, search_nsga2
+from heat_sim.codesign.nsga2 import _SlotCrossover, _SlotMutation, evolve
 from heat_sim.codesign.space import RANK_STEPS, design_space
+from heat_sim.codesign.strategy import Search
 from heat_sim.networks import SIZES, network_from_config
 
 NETWORK = network_from_config(SIZES["minilm-l6"], tokens=16, name="minilm-l6")
@@ -90,16 +91,15 @@ def test_the_search_beats_as_many_random_designs() -> None:
         return [(values, ()) for values in objectives(genomes)]
 
     asked = []
-    front = search_nsga2(
-        SPACE, lambda genomes: asked.extend(genomes) or judged(genomes), population=30, generations=30, seed=1
-    )  # fmt: skip
+    budget = dict(objectives=("edp", "loss"), constraints=0, population=30, generations=30, seed=1)
+    front = evolve(Search(space=SPACE, judge=lambda genomes: asked.extend(genomes) or judged(genomes), **budget))
     random = objectives([CODE.genome(row) for row in random_rows(len(asked), 1)])
     best = objectives(front)
     assert len(asked) <= 30 * 30
     assert len({tuple(row) for row in CODE.rows(asked)}) == len(asked)  # no design is asked for twice
     assert min(share + loss for share, loss in best) < min(share + loss for share, loss in random)
     assert any(loss < 1 for _, loss in best)
-    assert search_nsga2(SPACE, judged, population=30, generations=30, seed=1) == front
+    assert evolve(Search(space=SPACE, judge=judged, **budget)) == front
 
 
 def test_rank_genes_reach_from_the_least_to_the_largest_rank_that_saves() -> None:

@@ -1,0 +1,56 @@
+"""What a search is about: a network, and where the estimated loss of its designs comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from heat_sim.cli.bench import EMBEDDED_MODEL, AddBar, model_folder, prepare_bench
+from heat_sim.cli.console import err
+from heat_sim.cli.models import read_network
+from heat_sim.cli.plan import SearchPlan
+from heat_sim.cli.sites import LossSite, calibrated_site, stand_in_site
+from heat_sim.errors import SpecError, describe
+from heat_sim.networks import Network, load_network
+
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
+
+def has_weights(model: str) -> bool:
+    """Return whether a model comes with pretrained weights, or is known by its configuration alone.
+
+    >>> has_weights("minilm-l6"), has_weights("bert-base")
+    (True, False)
+    """
+    folder = Path(model)
+    return model == EMBEDDED_MODEL or (folder.is_dir() and any(any(folder.glob(name)) for name in _WEIGHTS))
+
+
+def prepare_subject(plan: SearchPlan, *, add_bar: AddBar) -> tuple[Network, LossSite]:
+    """Return network and errors of what a plan is about; fine-tune and calibrate the model if that is not cached.
+
+    Raises:
+        SpecError: An estimate that needs weights for a model of which only the configuration is known.
+    """
+    if plan.calibration is not None:
+        name, folder = model_folder(plan.model)
+        network = load_network(folder, tokens=plan.tokens, name=name)
+        return network, calibrated_site(Path(plan.calibration), estimate=plan.estimate, cores=plan.cores)
+    if has_weights(plan.model):
+        bench = prepare_bench(plan.model, plan.data, epochs=plan.teacher_epochs, seed=plan.seed, add_bar=add_bar)
+        network = load_network(bench.teacher.folder, tokens=plan.tokens, name=bench.model)
+        from heat_sim.distill.calibrate import calibration_path
+
+        path = calibration_path(bench.teacher.folder)
+        return network, calibrated_site(path, estimate=plan.estimate, cores=plan.cores)
+    if plan.estimate != "weight":
+        raise SpecError(
+            describe(f"--estimate {plan.estimate}", "needs the weights of a model", got=f"{plan.model}, a config",
+                     expected="weight", remedy="Leave it out, or give a folder with pretrained weights.")
+        )  # fmt: skip
+    network = read_network(plan.model, tokens=plan.tokens)
+    err.print(
+        f"{network.name}: no pretrained weights; the estimated loss is the weight error of stand-ins with the spectra "
+        "of trained matrices: it ranks designs, it is no accuracy",
+        style="yellow",
+    )
+    return network, stand_in_site(network)
