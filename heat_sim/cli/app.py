@@ -18,6 +18,7 @@ from heat_sim.cli.estimate_check import estimate_check_command
 from heat_sim.cli.evaluate import evaluate_command
 from heat_sim.cli.hardware import hardware_command
 from heat_sim.cli.map import map_command
+from heat_sim.cli.reproduce import reproduce_app
 from heat_sim.cli.run import run_command
 from heat_sim.cli.score import score_command
 from heat_sim.cli.show import plot_command, table_command
@@ -56,6 +57,7 @@ for name, command in (
 ):
     app.command(name)(command)
 app.add_typer(timeloop_app, name="timeloop")
+app.add_typer(reproduce_app, name="reproduce")
 
 
 def _show_version(asked: bool) -> None:

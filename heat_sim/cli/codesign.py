@@ -24,6 +24,7 @@ from heat_sim.cli.options import (
     Formats,
     Fuse,
     Generations,
+    Hardware,
     Jobs,
     Model,
     Objectives,
@@ -47,6 +48,7 @@ def codesign_command(
     tokens: Tokens = 128,
     formats: Formats = ALL_FORMATS,
     per: PerSlot = "shape",
+    hardware: Hardware = None,
     fuse: Fuse = False,
     population: Population = 32,
     generations: Generations = 12,
@@ -100,8 +102,8 @@ def codesign_command(
             ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per,
             estimate=estimate or ("fisher" if calibration is not None or has_weights(model) else "weight"),
             cores=cores, order=order, strategy=strategy, seeding=seeding, objectives=objectives,
-            constraints=constraints or [], fuse=fuse, population=population, generations=generations, designs=designs,
-            seed=seed,
+            constraints=constraints or [], hardware=None if hardware is None else str(hardware), fuse=fuse,
+            population=population, generations=generations, designs=designs, seed=seed,
         )  # fmt: skip
     workers = workers_of(jobs=jobs, dask=dask)
     with bars() as add_bar:

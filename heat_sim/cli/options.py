@@ -115,6 +115,10 @@ Projection = Annotated[
         "(activation), the loss there (fisher), or that on the outputs of the compressed matrices before (sequential)."
     ),
 ]
+Hardware = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Sizes of the machine that are searched too: YAML as docs/hardware.md says."),
+]
 Designs = Annotated[int, typer.Option(min=1, help="Designs of the front to choose, spread over the EDP gain.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of every random choice.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; a new one below results/ if left out.")]

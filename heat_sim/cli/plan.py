@@ -38,6 +38,7 @@ class SearchPlan:
         seeding: Whether the search starts from allotted ranks.
         objectives: Names with commas.
         constraints: As `parse_constraints` reads them.
+        hardware: File of sizes of the machine that are searched too.
         fuse: Whether the contractions of a layer are fused.
         population: Designs per generation.
         generations: Generations.
@@ -61,6 +62,7 @@ class SearchPlan:
     seeding: bool
     objectives: str
     constraints: list[str]
+    hardware: str | None
     fuse: bool
     population: int
     generations: int
@@ -68,12 +70,17 @@ class SearchPlan:
     seed: int
 
     def __post_init__(self) -> None:
-        _ = self.aims  # what cannot be read is refused at once, before the minutes of training
+        if self.aims.needs_area and self.hardware is None:
+            raise SpecError(
+                describe("area", "not known", got="one machine", expected="--hardware FILE",
+                         remedy="Give the sizes that may vary, or leave the area out.")
+            )  # fmt: skip
 
     @property
     def spec_files(self) -> tuple[Path, ...]:
-        """Files of the architecture."""
-        return architecture_files(Path(self.arch), None if self.ert is None else Path(self.ert))
+        """Files of the architecture, and of the sizes that are searched."""
+        files = architecture_files(Path(self.arch), None if self.ert is None else Path(self.ert))
+        return files if self.hardware is None else (*files, Path(self.hardware))
 
     @property
     def aims(self) -> Aims:

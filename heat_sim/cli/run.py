@@ -81,7 +81,7 @@ def run_command(
         model=model, data=data, teacher_epochs=teacher_epochs, calibration=None, arch=str(arch),
         ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, estimate=estimate,
         cores="activation", order="edp", strategy="nsga2",
-        seeding=seeding, objectives=objectives, constraints=constraints or [], fuse=fuse,
+        seeding=seeding, objectives=objectives, constraints=constraints or [], hardware=None, fuse=fuse,
         population=population, generations=generations, designs=designs, seed=seed,
     )  # fmt: skip
     with bars() as add_bar:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from heat_sim.cli.bench import AddBar
@@ -14,7 +15,7 @@ from heat_sim.cli.plan import SearchPlan
 from heat_sim.cli.sites import LossSite
 from heat_sim.codesign.chosen import chosen_designs, front_rows
 from heat_sim.codesign.estimate import ESTIMATES
-from heat_sim.codesign.evaluator import Evaluator
+from heat_sim.codesign.machines import Machines
 from heat_sim.codesign.points import PointStore
 from heat_sim.codesign.prefetch import Prefetch
 from heat_sim.codesign.search import SearchResult, SearchSettings, search_designs, spread
@@ -23,10 +24,11 @@ from heat_sim.codesign.space import design_space
 from heat_sim.codesign.start import strong_start
 from heat_sim.codesign.workers import Nobody, Workers
 from heat_sim.errors import SpecError
+from heat_sim.hardware import load_space
 from heat_sim.mapper.cache import MODEL_VERSION, cache_path
 from heat_sim.networks import Network
 from heat_sim.report.manifest import manifest, spec_hashes
-from heat_sim.report.run_folder import POINTS, write_designs, write_front, write_manifest
+from heat_sim.report.run_folder import POINTS, write_designs, write_front, write_machines, write_manifest
 
 
 def search(
@@ -53,16 +55,19 @@ def search(
     started = time.perf_counter()
     aims = plan.aims
     spec = read_architecture(Path(plan.arch), None if plan.ert is None else Path(plan.ert))
-    space = design_space(network, formats=searched_formats(plan.formats), per=plan.per)
     errors = loss_site.open()
     loss = ESTIMATES[plan.estimate](errors=errors)
-    site = MachineSite(
+    base = MachineSite(
         architecture=spec.architecture, constraints=spec.constraints, tokens=network.tokens, fuse=plan.fuse,
         order=plan.order, cache_file=cache_path(),
     )  # fmt: skip
-    ways = site.open()
-    evaluator = Evaluator(network=network, ways=ways, estimate=loss)
-    prefetch = Prefetch(workers=workers or Nobody(), machine=site, ways=ways, of_errors=loss_site, errors=errors)
+    hardware = None if plan.hardware is None else load_space(plan.hardware, base=spec)
+    machines = Machines(network=network, estimate=loss, base=base, space=hardware)
+    evaluator = machines.at(machines.base_choice)
+    space = replace(
+        design_space(network, formats=searched_formats(plan.formats), per=plan.per), hardware=machines.genes
+    )  # fmt: skip
+    prefetch = Prefetch(workers=workers or Nobody(), machines=machines, of_errors=loss_site, errors=errors)
     write_manifest(folder, _manifest(plan, facts={}))
     start: tuple[dict[str, int], ...] = ()
     if plan.seeding:
@@ -75,18 +80,21 @@ def search(
     )
     with PointStore(folder / POINTS, about=_about(plan, loss_site)) as store:
         result = search_designs(
-            space, evaluator, settings=settings, seeds=start, store=store, aims=aims, prefetch=prefetch, report=live
-        )
+            space, evaluator, settings=settings, seeds=start, store=store, aims=aims, machines=machines,
+            prefetch=prefetch, report=live,
+        )  # fmt: skip
     chosen = spread(result.front, dense=result.dense, count=plan.designs)
     if not chosen and not result.interrupted:
         raise SpecError(
             f"search on {spec.architecture.name}: no design {_that_keeps(plan.constraints)}has a lower EDP than the "
             "dense network. Search more formats, or more generations, or relax the constraints."
         )
-    write_designs(folder, chosen_designs(chosen, network=network, architecture=spec.architecture.name))
+    write_designs(folder, chosen_designs(chosen, network=network))
+    if hardware is not None:
+        write_machines(folder, [replace(hardware.base, architecture=cost.architecture) for cost in chosen])
     write_front(folder, front_rows(result.dense, chosen, network=network))
     seconds = time.perf_counter() - started
-    write_manifest(folder, _manifest(plan, facts=_facts(result, evaluator, seconds=seconds, live=live)))
+    write_manifest(folder, _manifest(plan, facts=_facts(result, machines, seconds=seconds, live=live)))
     failed = f", {result.failed} failed (reasons in {POINTS})" if result.failed else ""
     err.print(
         f"{result.costed} designs costed{failed}, {len(result.front)} on the front, {len(chosen)} chosen; "
@@ -113,14 +121,15 @@ def _manifest(plan: SearchPlan, *, facts: dict[str, object]) -> dict[str, object
     return manifest(arguments=plan.arguments, seed=plan.seed, spec_files=plan.spec_files, facts=facts)
 
 
-def _facts(result: SearchResult, evaluator: Evaluator, *, seconds: float, live: Live) -> dict[str, object]:
+def _facts(result: SearchResult, machines: Machines, *, seconds: float, live: Live) -> dict[str, object]:
     return {
         "designs_costed": result.costed,
         "designs_failed": result.failed,
         "interrupted": result.interrupted,
         "front": len(result.front),
-        "layers_mapped": evaluator.ways.asked,
-        "layers_proven_optimal": evaluator.ways.proven,
+        "machines": len(machines.used),
+        "layers_mapped": sum(each.ways.asked for each in machines.used),
+        "layers_proven_optimal": sum(each.ways.proven for each in machines.used),
         "search_seconds": round(seconds, 1),
         "designs_per_second": round(live.rate, 1),
     }

@@ -10,6 +10,7 @@ import typer
 
 from heat_sim.cli.console import out
 from heat_sim.cli.options import RunFolder
+from heat_sim.cli.plot_figures import FIGURES, chosen_figures, read_subject, targets
 from heat_sim.report.front_table import FRONT_COLUMNS
 from heat_sim.report.run_folder import RESULT_FILES, read_front
 from heat_sim.report.tables import to_csv, to_latex, to_markdown
@@ -31,16 +32,46 @@ def table_command(
 
 def plot_command(
     run: RunFolder,
-    target: Annotated[Path, typer.Option("--out", help="A .png or .pdf file.")] = Path("front.png"),
+    others: Annotated[
+        list[Path] | None, typer.Argument(metavar="[OTHER_RUN]...", help="Runs to draw beside it, as baselines.")
+    ] = None,
+    figures: Annotated[
+        str | None,
+        typer.Option(
+            help="front, points, hypervolume, formats, breakdown, with commas. If left out, all whose data are in the "
+            "folder; breakdown, which costs the designs anew, only by name."
+        ),
+    ] = None,
+    target: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="A .png or .pdf file for the front, the other figures beside it; or a folder, for all as both.",
+        ),
+    ] = Path("front.png"),
 ) -> None:
-    """Draw the front of a run.
+    """Draw the front of a run, and the other figures of its search.
+
+    front: EDP gain against estimated loss and measured accuracy. points: every costed design, with the fronts of other
+    runs. hypervolume: of all runs, after each batch of designs. formats: format, rank and share of the parameters kept
+    of every matrix. breakdown: energy and cycles by storage level and part of the network.
 
     Example: heat-sim plot results/minilm-l6-simba_l-s128-seed0 --out front.pdf
     """
-    from heat_sim.report.plots import plot_front  # matplotlib takes a second to import
+    from heat_sim.report.figures.style import check_picture, save_figure  # matplotlib takes a second to import
 
-    plot_front(read_front(run), target)
-    out.print(f"plot written to {target}", markup=False)
+    subject = read_subject(run, others or ())
+    names, left_out = chosen_figures(figures, subject)
+    files = {name: targets(target, name) for name in names}
+    for each in files.values():
+        check_picture(each[0])
+    drawn = {name: FIGURES[name](subject) for name in names}  # all of them before the first is written
+    for name, figure in drawn.items():
+        for file in files[name]:
+            save_figure(figure, file)
+            out.print(f"plot written to {file}", markup=False, soft_wrap=True)
+    for line in left_out:
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def print_run(folder: Path) -> None:

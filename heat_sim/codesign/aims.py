@@ -19,8 +19,10 @@ MEASURES: Mapping[str, Measure] = {
     "cycles": lambda point: float(point.cycles),
     "parameters": lambda point: float(point.matrix_parameters),
     "loss": lambda point: point.estimated_loss,
+    "area": lambda point: point.area_mm2,
 }
-"""Of one forward pass through the encoder: pJ x cycles, pJ, cycles; words of its stored weights; estimated loss."""
+"""Of one forward pass through the encoder: pJ x cycles, pJ, cycles; words of its stored weights; estimated loss; area
+of the machine in mm2."""
 
 _CONSTRAINT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\w]+)\s*")
 _SENSES = {"<=": 1.0, ">=": -1.0}
@@ -82,6 +84,11 @@ class Aims:
     def violations(self, point: Point, dense: Point) -> tuple[float, ...]:
         """Return by how much each constraint is missed; at most 0 if it is kept."""
         return tuple(constraint.violation(point, dense) for constraint in self.constraints)
+
+    @property
+    def needs_area(self) -> bool:
+        """Whether the area of the machine matters."""
+        return "area" in self.objectives or any(each.measure == "area" for each in self.constraints)
 
     def keeps(self, point: Point, dense: Point) -> bool:
         """Return whether a design was costed and keeps to every constraint."""

@@ -22,20 +22,19 @@ def design_id(place: int) -> str:
     return f"d{place + 1:02d}"
 
 
-def chosen_designs(chosen: Sequence[DesignCost], *, network: Network, architecture: str) -> tuple[Design, ...]:
+def chosen_designs(chosen: Sequence[DesignCost], *, network: Network) -> tuple[Design, ...]:
     """Return the designs with a factorization and a contraction order for every matrix.
 
     Args:
         chosen: Costed designs.
         network: The network they belong to.
-        architecture: Name of the accelerator they were costed on.
     """
     return tuple(
         Design(
             id=design_id(place),
             model=network.name,
             tokens=network.tokens,
-            architecture=architecture,
+            architecture=cost.architecture.name,
             layers=tuple(
                 (name, LayerDesign(factorization=factorization, trees=cost.ways[factorization].trees))
                 for name, factorization in cost.design.items()
@@ -57,6 +56,7 @@ def front_rows(dense: DesignCost, chosen: Sequence[DesignCost], *, network: Netw
             parameters=cost.matrix_parameters + network.other_parameters,
             encoder_parameters=cost.matrix_parameters,
             estimated_loss=cost.estimated_loss,
+            area_mm2=cost.area_mm2,
         )
         for name, cost in [(DENSE, dense), *((design_id(place), cost) for place, cost in enumerate(chosen))]
     )

@@ -17,7 +17,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Encoding:
-    """The genes of a design space in a fixed order: slot by slot, the option first.
+    """The genes of a design space in a fixed order: slot by slot, the option first; then those of the machine.
 
     Attributes:
         space: The genes.
@@ -35,26 +35,40 @@ class Encoding:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Names of the genes."""
-        return tuple(variable.name for variable in self.space.variables)
+        return (*(each.name for each in self.space.variables), *(each.name for each in self.space.hardware))
 
     @cached_property
     def sizes(self) -> Rows:
         """How many values each gene takes, (genes,)."""
-        return np.array([variable.size for variable in self.space.variables], dtype=np.int64)
+        sizes = [*(each.size for each in self.space.variables), *(each.size for each in self.space.hardware)]
+        return np.array(sizes, dtype=np.int64)
 
     @cached_property
     def slot_of(self) -> Rows:
-        """The slot of each gene, (genes,)."""
-        return np.repeat(np.arange(len(self.space.slots)), [1 + slot.ranks for slot in self.space.slots])
+        """The slot of each gene, (genes,); every gene of the machine counts as one more."""
+        genes = [*(1 + slot.ranks for slot in self.space.slots), *(1 for _ in self.space.hardware)]
+        return np.repeat(np.arange(len(genes)), genes)
 
     @cached_property
     def is_option(self) -> NDArray[np.bool_]:
         """Which genes are options; the others are rank genes."""
-        return np.array([not variable.ordered for variable in self.space.variables])
+        options = [not variable.ordered for variable in self.space.variables]
+        return np.array([*options, *(False for _ in self.space.hardware)])
+
+    @cached_property
+    def is_hardware(self) -> NDArray[np.bool_]:
+        """Which genes are the machine's."""
+        return np.array([*(False for _ in self.space.variables), *(True for _ in self.space.hardware)])
+
+    @cached_property
+    def base(self) -> Rows:
+        """The genes of the base machine, 0 for all others, (genes,)."""
+        return np.array([*(0 for _ in self.space.variables), *(gene.base for gene in self.space.hardware)])
 
     def rows(self, genomes: Sequence[Genome]) -> Rows:
         """Return genomes as rows, each in its one spelling, see `canonical`."""
-        raw = np.array([[genome[name] for name in self.names] for genome in genomes], dtype=np.int64)
+        machine = {gene.name: gene.base for gene in self.space.hardware}
+        raw = np.array([[(machine | {**genome})[name] for name in self.names] for genome in genomes], dtype=np.int64)
         return self.canonical(raw.reshape(len(genomes), len(self.names)))
 
     def genome(self, row: Rows) -> dict[str, int]:

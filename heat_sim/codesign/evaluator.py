@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from heat_sim.architecture import Architecture
 from heat_sim.codesign.estimate import LossEstimate
 from heat_sim.codesign.layer_ways import LayerWays, Way
 from heat_sim.einsum import Cascade
 from heat_sim.mapper.edp import least_edp
 from heat_sim.networks import Network
 from heat_sim.tensorize.factorization import Factorization
+
+_REMEMBERED = 1000
+"""Costs that an evaluator keeps in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,6 +30,8 @@ class DesignCost:
         cycles: Likewise; everything runs one after another.
         matrix_parameters: Words of the encoder's weights as they are stored.
         estimated_loss: By the estimate of the search.
+        architecture: The machine.
+        area_mm2: Of the machine, where it is searched too.
     """
 
     design: Mapping[str, Factorization]
@@ -35,6 +41,8 @@ class DesignCost:
     cycles: int
     matrix_parameters: int
     estimated_loss: float
+    architecture: Architecture
+    area_mm2: float | None = None
 
     @property
     def edp_pj_cycles(self) -> float:
@@ -55,11 +63,13 @@ class Evaluator:
         network: The encoder.
         ways: Of its matrices on the machine, at the network's number of tokens.
         estimate: Estimated loss of a design, given per matrix name.
+        area_mm2: Of the machine, if it matters.
     """
 
     network: Network
     ways: LayerWays
     estimate: LossEstimate
+    area_mm2: float | None = None
     _costs: dict[tuple[Factorization, ...], DesignCost] = field(default_factory=dict)
 
     def cost(self, design: Mapping[str, Factorization]) -> DesignCost:
@@ -67,14 +77,14 @@ class Evaluator:
         ordered = {matrix.name: design[matrix.name] for matrix in self.network.matrices}
         key = tuple(ordered.values())
         if key not in self._costs:
+            if len(self._costs) >= _REMEMBERED:
+                self._costs.clear()
             self._costs[key] = self._cost(ordered)
         return self._costs[key]
 
     def _cost(self, design: Mapping[str, Factorization]) -> DesignCost:
         count = Counter(design.values())
-        attention = [
-            self.ways.of_cascade(Cascade(name=einsum.name, einsums=(einsum,))) for einsum in self.network.attention
-        ]
+        attention = [self.ways.of_cascade(cascade) for cascade in attention_cascades(self.network)]
         parts = [*(self.ways(factorization) for factorization in count), *attention]
         times = [*count.values(), *([self.network.layers] * len(attention))]
         points = [[(way.energy_pj, float(way.cycles)) for way in ways] for ways in parts]
@@ -87,4 +97,11 @@ class Evaluator:
             cycles=sum(n * way.cycles for n, way in zip(times, chosen, strict=True)),
             matrix_parameters=sum(n * way.stored_words for n, way in zip(times, chosen, strict=True)),
             estimated_loss=self.estimate(design),
+            architecture=self.ways.machine.architecture,
+            area_mm2=self.area_mm2,
         )
+
+
+def attention_cascades(network: Network) -> tuple[Cascade, ...]:
+    """Return the einsums of a layer without weights, each by itself."""
+    return tuple(Cascade(name=einsum.name, einsums=(einsum,)) for einsum in network.attention)

@@ -20,6 +20,7 @@ class FrontRow:
         estimated_loss: By the estimate of the search.
         projected_accuracy: Measured on held-out data, before any training; None if not measured.
         distilled_accuracy: Measured on the same data after distillation; None if not distilled.
+        area_mm2: Of the machine; None if only one machine was searched.
     """
 
     design: str
@@ -32,3 +33,4 @@ class FrontRow:
     estimated_loss: float
     projected_accuracy: float | None = None
     distilled_accuracy: float | None = None
+    area_mm2: float | None = None

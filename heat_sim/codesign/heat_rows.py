@@ -75,7 +75,7 @@ def dense_row(network: str, task: Task) -> HeatRow:
 
 
 def heat_row(network: str, task: Task, format: str, setting: str) -> HeatRow:  # noqa: A002 - a name in `FORMATS`
-    """Return one of HEAT's rows; StopIteration never: KeyError if there is none.
+    """Return one of HEAT's rows; KeyError if there is none.
 
     >>> row = heat_row("bert-base", "SQuAD-v1.1", "cp", "a1")
     >>> row.parameters_millions, round(row.edp_gain, 2), round(row.metric_change, 2)
@@ -89,17 +89,19 @@ _SETTINGS = ("a1", "a2", "a3")
 # The three settings of each format: metric in percent / EDP in uJ.s.
 _Cells: TypeAlias = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 
+_DENSE_CELLS: tuple[tuple[str, Task, float | None, float, float], ...] = (
+    (BERT, "SQuAD-v1.1", 109.50, 88.16, 34.31),  # table 1
+    (BERT, "SST-2", 109.50, 91.74, 5.21),  # table 2
+    (DISTILBERT, "SQuAD-v1.1", None, 86.90, 8.58),  # table 3
+    (DISTILBERT, "SST-2", None, 91.97, 1.30),  # table 3
+)
+
 _DENSE: Mapping[tuple[str, Task], HeatRow] = {
     (network, task): HeatRow(
         network=network, task=task, format="dense", setting="dense", parameters_millions=parameters,
         metric_percent=metric, edp_uj_s=edp,
     )
-    for network, task, parameters, metric, edp in (
-        (BERT, "SQuAD-v1.1", 109.50, 88.16, 34.31),  # table 1
-        (BERT, "SST-2", 109.50, 91.74, 5.21),  # table 2
-        (DISTILBERT, "SQuAD-v1.1", None, 86.90, 8.58),  # table 3
-        (DISTILBERT, "SST-2", None, 91.97, 1.30),  # table 3
-    )
+    for network, task, parameters, metric, edp in _DENSE_CELLS
 }  # fmt: skip
 
 _PARAMETERS_MILLIONS: Mapping[str, tuple[float, float, float]] = {  # table 1; table 2 reuses these settings
@@ -149,23 +151,26 @@ DistilBERT were searched for it, and their parameters are not in the text."""
 _BY_NAME = {(row.network, row.task, row.format, row.setting): row for row in HEAT_ROWS}
 
 
-def encoder_compression(row: HeatRow, *, uncompressed_parameters: int) -> float:
+def encoder_compression(row: HeatRow, *, encoder_parameters: int) -> float:
     """Return the dense encoder's parameters over those of the row's encoder.
 
-    Embeddings and pooler stay as they are and are in the published totals: 23.84 M + 0.59 M = 24.43 M of BERT-base
-    (109.50 M less the 85.06 M of twelve layers). They cost nothing in HEAT's EDP, for DistilBERT, with half the layers,
-    has exactly a quarter of BERT's.
+    The published totals hold what is not compressed: 109.50 M less the 85.06 M of BERT-base's twelve layers is 24.44 M,
+    by count 23.84 M of embeddings and 0.59 M of the pooler. (DistilBERT: 23.83 M of embeddings and no pooler, 66.36 M
+    less the 42.53 M of six layers.) They cost nothing in HEAT's EDP, for DistilBERT, with half the layers, has exactly
+    a quarter of BERT's. So what a row has less in all, its encoder has less.
 
     Args:
         row: With a published total.
-        uncompressed_parameters: Embeddings and head of its network.
+        encoder_parameters: Of the dense encoder of its network, biases and norms included.
+
+    Raises:
+        KeyError: No total of that network was published.
 
     >>> row = heat_row("bert-base", "SQuAD-v1.1", "cp", "a1")
-    >>> round(encoder_compression(row, uncompressed_parameters=24_426_240), 2)
+    >>> round(encoder_compression(row, encoder_parameters=85_056_000), 2)
     3.48
     """
     dense = dense_row(row.network, row.task).parameters_millions
     if dense is None or row.parameters_millions is None:
         raise KeyError(f"no published parameters of {row.network} {row.name}")
-    rest = uncompressed_parameters / 1e6
-    return (dense - rest) / (row.parameters_millions - rest)
+    return encoder_parameters / (encoder_parameters - 1e6 * (dense - row.parameters_millions))

@@ -60,23 +60,23 @@ class LayerWays:
         Raises:
             InfeasibleError: No contraction order has a mapping.
         """
-        return self._of(self._key(factorization))[1]
+        return self.searched(factorization)[1]
 
     def of_cascade(self, cascade: Cascade) -> tuple[Way, ...]:
         """Return the same for einsums without weights, such as those of attention."""
-        return self._of(("cascade ways", cascade))[1]
+        return self.searched(cascade)[1]
 
-    def knows(self, factorization: Factorization) -> bool:
+    def knows(self, part: Factorization | Cascade) -> bool:
         """Return whether the hull is at hand, in memory or on disk, so that asking for it takes no time."""
-        return self._known(self._key(factorization))
+        return self._known(self._key(part))
 
-    def searched(self, factorization: Factorization) -> tuple[bool, tuple[Way, ...]]:
+    def searched(self, part: Factorization | Cascade) -> tuple[bool, tuple[Way, ...]]:
         """Return whether the hull is proven, and its vertices."""
-        return self._of(self._key(factorization))
+        return self._of(self._key(part))
 
-    def learn(self, factorization: Factorization, found: tuple[bool, tuple[Way, ...]]) -> None:
+    def learn(self, part: Factorization | Cascade, found: tuple[bool, tuple[Way, ...]]) -> None:
         """Take in a hull that another process found, and kept."""
-        self._found[self._key(factorization)] = found
+        self._found[self._key(part)] = found
 
     @property
     def proven(self) -> int:
@@ -88,8 +88,10 @@ class LayerWays:
         """How many different parts were asked for."""
         return len(self._found)
 
-    def _key(self, factorization: Factorization) -> tuple[object, ...]:
-        return ("layer ways", factorization, self.tokens, *(() if self.order == "edp" else ("order", self.order)))
+    def _key(self, part: Factorization | Cascade) -> tuple[object, ...]:
+        if isinstance(part, Cascade):
+            return ("cascade ways", part)
+        return ("layer ways", part, self.tokens, *(() if self.order == "edp" else ("order", self.order)))
 
     def _known(self, key: tuple[object, ...]) -> bool:
         if key not in self._found and self.cache is not None:

@@ -92,10 +92,11 @@ def evolve_ranks(
         first: Genomes of the first generation, of these options.
     """
     code = Encoding(search.space)
-    fixed = np.array([options[slot] for slot in code.slot_of])
+    machine = len(code.space.hardware)
+    fixed = np.where(code.is_hardware, code.base, np.array([*options, *(0 for _ in range(machine))])[code.slot_of])
 
     def held(rows: Rows) -> Rows:
-        return code.canonical(np.where(code.is_option, fixed, rows))
+        return code.canonical(np.where(code.is_option | code.is_hardware, fixed, rows))
 
     def judge(genomes: Sequence[Genome]) -> list[Figures]:
         figures = search.judge(genomes)
@@ -141,18 +142,24 @@ class _SlotCrossover(Crossover):
         code = self._code
         first, second = rows  # (matings, genes) each
         options = code.is_option.nonzero()[0]
-        alike = (first[:, options] == second[:, options])[:, code.slot_of] & ~code.is_option
+        units = int(code.slot_of[-1]) + 1
+        same = np.ones((len(first), units), dtype=bool)
+        same[:, : len(options)] = first[:, options] == second[:, options]
+        alike = same[:, code.slot_of] & ~code.is_option
         blended = alike & (random_state.random(first.shape) < 0.5)
         share = random_state.uniform(-0.25, 1.25, first.shape)
         move = np.where(blended, np.rint(share * (second - first)).astype(np.int64), 0)
-        swapped = (random_state.random((len(first), len(options))) < 0.5)[:, code.slot_of]
+        swapped = (random_state.random((len(first), units)) < 0.5)[:, code.slot_of]
         one, other = first + move, second - move
         children = np.stack([np.where(swapped, other, one), np.where(swapped, one, other)])
         return np.clip(children, 0, code.sizes - 1)
 
 
 class _SlotMutation(Mutation):
-    """One slot at least gets another option, or its ranks move; or the ranks of all slots move alike."""
+    """One slot at least gets another option, or its ranks move; or the ranks of all slots move alike.
+
+    A number of the machine counts as a slot: it gets another value, or moves.
+    """
 
     def __init__(self, code: Encoding) -> None:
         super().__init__()
@@ -167,13 +174,15 @@ class _SlotMutation(Mutation):
         hit[np.arange(len(rows)), random_state.integers(slots, size=len(rows))] = True
         new = hit & (random_state.random(hit.shape) < _NEW_OPTION)
         moved = hit & ~new
-        steps = np.rint(random_state.normal(0, _REACH, shape)).astype(np.int64)
+        reach = np.where(code.is_hardware, np.maximum(1.0, code.sizes / 4), _REACH)
+        steps = np.rint(random_state.normal(0, 1, shape) * reach).astype(np.int64)
         together = random_state.random(len(rows)) < _ALL_RANKS
         common = np.rint(random_state.normal(0, _REACH, len(rows))).astype(np.int64)
-        steps = np.where(together[:, None], common[:, None], np.where(moved[:, code.slot_of], steps, 0))
+        ranks = together[:, None] & ~code.is_hardware
+        steps = np.where(ranks, common[:, None], np.where(moved[:, code.slot_of], steps, 0))
         uniform = random_state.integers(0, code.sizes, size=shape)
         changed = np.where(
-            code.is_option,
+            code.is_option | (code.is_hardware & new[:, code.slot_of]),
             np.where(new[:, code.slot_of] & ~together[:, None], uniform, rows),
             np.clip(rows + steps, 0, code.sizes - 1),
         )

@@ -22,6 +22,7 @@ class Point:
         cycles: Likewise.
         matrix_parameters: Words of the encoder's weights as they are stored.
         estimated_loss: By the estimate of the search.
+        area_mm2: Of the machine, where it is searched too; else 0.
         failure: Why the design could not be costed; its figures are then 0. None if it could.
     """
 
@@ -29,6 +30,7 @@ class Point:
     cycles: int
     matrix_parameters: int
     estimated_loss: float
+    area_mm2: float = 0.0
     failure: str | None = None
 
     @property

@@ -12,8 +12,10 @@ from threadpoolctl import threadpool_limits
 from heat_sim.codesign.aims import EDP_AND_LOSS, Aims
 from heat_sim.codesign.encoding import Encoding
 from heat_sim.codesign.evaluator import DesignCost, Evaluator
+from heat_sim.codesign.machines import Machines
 from heat_sim.codesign.pareto import non_dominated
 from heat_sim.codesign.points import Point, PointStore
+from heat_sim.codesign.prefetch import Needed
 from heat_sim.codesign.space import RANK_STEPS, DesignSpace, Genome, dense_genome
 from heat_sim.codesign.strategies import STRATEGIES
 from heat_sim.codesign.strategy import Figures, Report, Search, no_report
@@ -82,7 +84,8 @@ def search_designs(
     seeds: Sequence[Genome] = (),
     store: PointStore | None = None,
     aims: Aims = EDP_AND_LOSS,
-    prefetch: Callable[[Sequence[Mapping[str, Factorization]]], None] = lambda _designs: None,
+    machines: Machines | None = None,
+    prefetch: Callable[[Sequence[Needed]], None] = lambda _needed: None,
     report: Report = no_report,
 ) -> SearchResult:
     """Return the front over every design costed: of EDP and estimated loss, unless other aims are given.
@@ -92,12 +95,13 @@ def search_designs(
 
     Args:
         space: The genes; it must have the dense option.
-        evaluator: Costs designs.
+        evaluator: Costs designs on the base machine.
         settings: Budget and seed.
         seeds: Genomes to start from, at most the population less one; those of `strong_start`, for example.
         store: Points that are known, and where new ones are kept. The search with known points ends as it would
             without them.
         aims: Objectives and constraints.
+        machines: All others, if the space has genes of the machine.
         prefetch: Told of the designs of a generation before they are costed, see `Prefetch`.
         report: Called after each generation.
 
@@ -107,6 +111,10 @@ def search_designs(
     store = PointStore(None, about={}) if store is None else store
     seen: dict[tuple[int, ...], Point] = {}
     interrupted = False
+
+    def on(genome: Genome) -> Evaluator:
+        return evaluator if machines is None else machines.at(space.machine(genome))
+
     dense_cost = evaluator.cost(space.per_matrix(dense_genome(space)))
     dense = _as_point(dense_cost)
 
@@ -114,11 +122,11 @@ def search_designs(
         found: list[Figures] = []
         rows = code.rows(genomes).tolist()
         unknown = [genome for genome, row in zip(genomes, rows, strict=True) if store.get(row) is None]
-        prefetch([space.per_matrix(genome) for genome in unknown])
+        prefetch([(space.machine(genome), space.per_matrix(genome)) for genome in unknown])
         for genome, row in zip(genomes, rows, strict=True):
             point = store.get(row)
             if point is None:
-                point = _point(evaluator, space.per_matrix(genome))
+                point = _point(on, genome, space.per_matrix(genome))
                 store.put(row, point)
             seen[tuple(row)] = point
             if point.failure is None:
@@ -145,7 +153,8 @@ def search_designs(
             [(row, point) for row, point in seen.items() if aims.keeps(point, dense)],
             lambda each: aims.values(each[1], dense),
         )
-        front = [evaluator.cost(space.per_matrix(code.genome(np.array(row)))) for row, _ in best]
+        genomes = [code.genome(np.array(row)) for row, _ in best]
+        front = [on(genome).cost(space.per_matrix(genome)) for genome in genomes]
     front.sort(key=lambda cost: (cost.edp_pj_cycles, cost.estimated_loss))
     return SearchResult(
         dense=dense_cost, front=tuple(front), costed=len(seen),
@@ -157,10 +166,10 @@ _FAILED = 1e12
 """Figure of a design that cannot be costed: every other one is better, and it is finite, as pymoo needs it."""
 
 
-def _point(evaluator: Evaluator, design: Mapping[str, Factorization]) -> Point:
+def _point(on: Callable[[Genome], Evaluator], genome: Genome, design: Mapping[str, Factorization]) -> Point:
     """Return the point of a design; one that cannot be costed does not end the search of all others."""
     try:
-        cost = evaluator.cost(design)
+        cost = on(genome).cost(design)
     except Exception as problem:  # whatever it is, it is recorded with its kind
         reason = f"{type(problem).__name__}: {problem}"
         return Point(energy_pj=0.0, cycles=0, matrix_parameters=0, estimated_loss=0.0, failure=reason)
@@ -170,7 +179,7 @@ def _point(evaluator: Evaluator, design: Mapping[str, Factorization]) -> Point:
 def _as_point(cost: DesignCost) -> Point:
     return Point(
         energy_pj=cost.energy_pj, cycles=cost.cycles, matrix_parameters=cost.matrix_parameters,
-        estimated_loss=cost.estimated_loss,
+        estimated_loss=cost.estimated_loss, area_mm2=cost.area_mm2 or 0.0,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from heat_sim.codesign.layer_ways import LayerWays, Order, Way
 from heat_sim.codesign.matrix_errors import SquaredErrors, Squares
 from heat_sim.codesign.stand_in import stand_in_errors
 from heat_sim.codesign.stored_errors import StoredErrors
+from heat_sim.einsum import Cascade
 from heat_sim.mapper.cache import MappingCache
 from heat_sim.mapper.layer import Machine
 from heat_sim.mapping import LevelConstraints
@@ -107,19 +108,19 @@ class StandInSite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaysTask:
-    """Find the ways to run one factorised matrix.
+    """Find the ways to run one factorised matrix, or einsums without weights.
 
     Attributes:
         site: On what.
-        factorization: Of the matrix.
+        part: What is run.
     """
 
     site: MachineSite
-    factorization: Factorization
+    part: Factorization | Cascade
 
     def run(self) -> tuple[bool, tuple[Way, ...]]:
         """Return whether they are proven, and the ways."""
-        return _ways(self.site).searched(self.factorization)
+        return _ways(self.site).searched(self.part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +152,7 @@ def run_task(task: WaysTask | ErrorsTask) -> object:
         return None
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=1000)
 def _ways(site: MachineSite) -> LayerWays:
     return site.open()
 

@@ -86,18 +86,39 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareGene:
+    """A number of the machine that the search may choose.
+
+    Attributes:
+        name: Unique in the space.
+        size: How many values it takes.
+        base: Place of the value that the machine has unless told otherwise.
+    """
+
+    name: str
+    size: int
+    base: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DesignSpace:
-    """The genes of a whole network.
+    """The genes of a whole network, and of the machine if that is searched too.
 
     Attributes:
         slots: Every matrix of the network is in one of them.
+        hardware: Of the machine; a genome without them means the base.
     """
 
     slots: tuple[Slot, ...]
+    hardware: tuple[HardwareGene, ...] = ()
+
+    def machine(self, genome: Genome) -> tuple[int, ...]:
+        """Return the choice of each gene of the machine."""
+        return tuple(genome.get(gene.name, gene.base) for gene in self.hardware)
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        """The genes, slot by slot: the option, then its ranks."""
+        """The genes of the network, slot by slot: the option, then its ranks."""
         return tuple(
             variable
             for index, space in enumerate(self.slots)

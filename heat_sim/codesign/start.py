@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from threadpoolctl import threadpool_limits
 
 from heat_sim.codesign.estimate import AdditiveEstimate
 from heat_sim.codesign.evaluator import Evaluator
+from heat_sim.codesign.prefetch import Needed
 from heat_sim.codesign.seeds import STEPS, seed_genomes, table_genomes
 from heat_sim.codesign.space import DesignSpace, dense_genome
 from heat_sim.tensorize.factorization import Factorization
@@ -20,7 +21,7 @@ def strong_start(
     estimate: AdditiveEstimate,
     count: int,
     steps: tuple[int, ...] = STEPS,
-    prefetch: Callable[[Sequence[Mapping[str, Factorization]]], None] = lambda _designs: None,
+    prefetch: Callable[[Sequence[Needed]], None] = lambda _needed: None,
 ) -> tuple[dict[str, int], ...]:
     """Return at most `count` genomes on the lower hull of squared error against energy and delay, cheapest first.
 
@@ -45,6 +46,7 @@ def strong_start(
     def squared_error(index: int, factorization: Factorization) -> float:
         return sum(estimate.squared(name, factorization) for name in space.slots[index].matrices)
 
-    prefetch([space.per_matrix(genome) for genome in table_genomes(space, steps=steps)])
+    tables = table_genomes(space, steps=steps)
+    prefetch([(space.machine(genome), space.per_matrix(genome)) for genome in tables])
     with threadpool_limits(limits=1, user_api="blas"):
         return seed_genomes(space, squared_error=squared_error, cost=cost, count=count, steps=steps)

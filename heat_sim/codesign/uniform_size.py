@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from heat_sim.errors import SpecError, describe
 from heat_sim.networks import Network, count_parameters
@@ -33,12 +34,13 @@ class UniformDesign:
     parameters: int
 
 
+@lru_cache(maxsize=256)
 def most_uniform(form: str, out_features: int, in_features: int) -> Tensorization:
-    """Return, of the tensorizations with the fewest modes that a format takes, the one of the largest entropy.
+    """Return the tensorization with the fewest modes that a format takes, each side split by the largest entropy.
 
     HEAT (Gu et al. 2022) keeps tensorizations by entropy but publishes no number of modes; its one worked example, CP
-    of 768 x 768 as 12 x 64 x 768, has the fewest. The entropy is that of all modes together, so the longer side is the
-    one that is split; among equals the output side is.
+    of 768 x 768 as 12 x 64 x 768, has the fewest. Where one side of two is split, it is that which leaves the larger
+    entropy of all modes together: the longer one; of equally long ones the output side.
 
     Args:
         form: Name of the format.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from heat_sim.architecture import Architecture, StorageLevel
 from heat_sim.errors import SpecError, describe
@@ -56,7 +57,7 @@ def priced(architecture: Architecture, technology: Technology) -> Architecture:
             for level in architecture.levels
         ),
         compute_energy_pj=unit.energy_pj,
-        compute_area_mm2=unit.area_mm2,
+        compute_area_mm2=_writable(unit.area_mm2),
     )
 
 
@@ -78,8 +79,13 @@ def _priced_level(level: StorageLevel, technology: Technology, clock_hz: float |
         write_energy_pj=cost.write_energy_pj,
         update_energy_pj=cost.write_energy_pj,
         leakage_energy_pj_per_cycle=leakage_pj_per_cycle,
-        area_mm2=cost.area_mm2,
+        area_mm2=None if cost.area_mm2 is None else _writable(cost.area_mm2),
     )
+
+
+def _writable(area_mm2: float) -> float:
+    """Return the area to a millionth of a um^2, so that an area table, which is in um^2, reads back as the same."""
+    return float(Decimal(repr(round(area_mm2 * 1e6, 6))).scaleb(-6))
 
 
 def area_by_component_mm2(architecture: Architecture) -> dict[str, float]:

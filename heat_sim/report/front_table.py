@@ -16,6 +16,7 @@ FRONT_COLUMNS = (
     Column(field="cycles", heading="cycles", show="{:,}".format),
     Column(field="parameters", heading="params (M)", show=lambda value: f"{int(str(value)) / 1e6:.2f}"),
     Column(field="encoder_parameters", heading="encoder (M)", show=lambda value: f"{int(str(value)) / 1e6:.2f}"),
+    Column(field="area_mm2", heading="area (mm2)", show="{:.2f}".format, optional=True),
     Column(field="estimated_loss", heading="est. loss", show="{:.3f}".format),
     Column(field="projected_accuracy", heading="projected (%)", show=_percent),
     Column(field="distilled_accuracy", heading="distilled (%)", show=_percent),

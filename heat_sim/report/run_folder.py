@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from heat_sim.codesign.chosen import DENSE
+from heat_sim.codesign.chosen import DENSE, design_id
 from heat_sim.codesign.comparison import Searched
 from heat_sim.codesign.front import FrontRow
 from heat_sim.codesign.points import read_points
@@ -18,6 +18,8 @@ from heat_sim.errors import SpecError, describe
 from heat_sim.report.files import write_text
 from heat_sim.report.front_table import FRONT_COLUMNS
 from heat_sim.report.tables import to_latex, to_markdown
+from heat_sim.specs import ArchitectureSpec
+from heat_sim.specs.architecture_writer import dump_architecture, dump_ert
 from heat_sim.tensorize.design import Design, dump_design
 
 RESULT_FILES = ("front.csv", "front.md", "front.tex", "front.png", "front.pdf", "manifest.json")
@@ -102,6 +104,15 @@ def write_designs(folder: Path, designs: Sequence[Design]) -> None:
     (folder / "designs").mkdir(exist_ok=True)
     for design in designs:
         write_text(design_path(folder, design.id), dump_design(design))
+
+
+def write_machines(folder: Path, machines: Sequence[ArchitectureSpec]) -> None:
+    """Write architecture and energy table of the machine of every chosen design below machines/."""
+    for place, spec in enumerate(machines):
+        target = folder / "machines" / design_id(place)
+        target.mkdir(parents=True, exist_ok=True)
+        write_text(target / "arch.yaml", dump_architecture(spec, version="0.4"))
+        write_text(target / "ert.yaml", dump_ert(spec.architecture))
 
 
 def design_path(folder: Path, design_id: str) -> Path:

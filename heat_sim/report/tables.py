@@ -22,12 +22,14 @@ class Column:
         heading: With the unit.
         show: Turns the value into text.
         is_text: Left-aligned if so; numbers stand to the right.
+        optional: Left out of tables in which no row has a value.
     """
 
     field: str
     heading: str
     show: Callable[[object], str] = str
     is_text: bool = False
+    optional: bool = False
 
 
 def format_cell(row: object, column: Column) -> str:
@@ -40,6 +42,11 @@ def format_cell(row: object, column: Column) -> str:
     return "-" if value is None else column.show(value)
 
 
+def used(rows: Sequence[object], columns: Sequence[Column]) -> list[Column]:
+    """Return the columns without the optional ones that no row has a value for."""
+    return [each for each in columns if not each.optional or any(getattr(row, each.field) is not None for row in rows)]
+
+
 def to_csv(rows: Sequence[object], columns: Sequence[Column]) -> str:
     """Return the table as CSV, cells as shown.
 
@@ -47,6 +54,7 @@ def to_csv(rows: Sequence[object], columns: Sequence[Column]) -> str:
     Re,Im
     1.0,2.0
     """
+    columns = used(rows, columns)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.heading for column in columns])
@@ -62,6 +70,7 @@ def to_markdown(rows: Sequence[object], columns: Sequence[Column]) -> str:
     | ---: |
     |  1.0 |
     """
+    columns = used(rows, columns)
     cells = [[column.heading for column in columns]]
     cells += [[format_cell(row, column) for column in columns] for row in rows]
     cells = [[cell.replace("|", "\\|") for cell in line] for line in cells]
@@ -93,6 +102,7 @@ def to_latex(rows: Sequence[object], columns: Sequence[Column]) -> str:
     \bottomrule
     \end{tabular}
     """
+    columns = used(rows, columns)
 
     def line(values: Sequence[str]) -> str:
         return " & ".join("".join(_LATEX.get(char, char) for char in value) for value in values) + r" \\"

@@ -289,7 +289,7 @@ def test_spread_designs_become_rows_and_files(evaluator):
     assert rows[0].edp_gain == 1.0
     assert all(row.edp_gain > 1.0 for row in rows[1:])
     assert all(row.edp_pj_cycles == row.energy_pj * row.cycles for row in rows)
-    designs = chosen_designs(chosen, network=NETWORK, architecture="edge")
+    designs = chosen_designs(chosen, network=NETWORK)
     assert [row.design for row in rows[1:]] == [design.id for design in designs]
     assert all(len(design.layers) == len(NETWORK.matrices) for design in designs)
 

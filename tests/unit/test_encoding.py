@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from heat_sim.codesign.encoding import Encoding
-from heat_sim.codesign.nsga2 import _SlotCrossover, _SlotMutation, evolve
-from heat_sim.codesign.space import RANK_STEPS, design_space
+from heat_sim.codesign.nsga2 import _SlotCrossover, _SlotMutation, evolve, evolve_ranks
+from heat_sim.codesign.space import RANK_STEPS, HardwareGene, design_space
 from heat_sim.codesign.strategy import Search
 from heat_sim.networks import SIZES, network_from_config
 
@@ -109,3 +111,52 @@ def test_rank_genes_reach_from_the_least_to_the_largest_rank_that_saves() -> Non
                 assert len(ranks) == RANK_STEPS
                 assert list(ranks) == sorted(ranks)
                 assert name != "dense"
+
+
+HARDWARE = (HardwareGene(name="GLB.depth", size=5, base=2), HardwareGene(name="PE.meshX", size=3, base=1))
+WITH_HARDWARE = Encoding(replace(SPACE, hardware=HARDWARE))
+
+
+def test_genes_of_the_machine_stand_last_and_mean_the_base_unless_told_otherwise() -> None:
+    plain = {variable.name: 0 for variable in SPACE.variables}
+    rows = WITH_HARDWARE.rows([plain, {**plain, "PE.meshX": 2}])
+    assert rows[:, -2:].tolist() == [[2, 1], [2, 2]]
+    assert WITH_HARDWARE.space.machine(plain) == (2, 1)
+    assert WITH_HARDWARE.space.machine(WITH_HARDWARE.genome(rows[1])) == (2, 2)
+    assert WITH_HARDWARE.canonical(rows).tolist() == rows.tolist()
+
+
+def test_operators_move_the_machine_within_its_values_and_mix_that_of_the_parents() -> None:
+    rng = np.random.default_rng(0)
+    rows = WITH_HARDWARE.canonical(rng.integers(0, WITH_HARDWARE.sizes, size=(400, len(WITH_HARDWARE.sizes))))
+    changed = _SlotMutation(WITH_HARDWARE)._do(None, rows, random_state=rng)
+    assert (changed >= 0).all()
+    assert (changed < WITH_HARDWARE.sizes).all()
+    moved = (changed[:, -2:] != rows[:, -2:]).mean(axis=0)
+    assert (moved > 0.05).all()
+    assert (moved < 0.6).all()
+    parents = np.stack([rows[:200], rows[200:]])
+    children = _SlotCrossover(WITH_HARDWARE)._do(None, parents, random_state=rng)
+    low, high = parents[:, :, -2:].min(axis=0), parents[:, :, -2:].max(axis=0)
+    reach = np.ceil((high - low) * 0.25)  # blended children may lie a quarter beyond
+    assert (children[:, :, -2:] >= np.maximum(0, low - reach)).all()
+    assert (children[:, :, -2:] <= high + reach).all()
+    for column in (-2, -1):
+        differ = parents[0, :, column] != parents[1, :, column]
+        from_first = children[0, differ, column] == parents[0, differ, column]
+        assert 0.2 < from_first.mean() < 0.8
+
+
+def test_heats_rank_search_leaves_the_machine_alone() -> None:
+    asked = []
+
+    def judge(genomes):
+        asked.extend(genomes)
+        return [((1.0, 0.5), ()) for _ in genomes]
+
+    search = Search(
+        space=WITH_HARDWARE.space, judge=judge, objectives=("edp", "loss"), constraints=0, population=8, generations=2,
+        seed=0,
+    )  # fmt: skip
+    evolve_ranks(search, options=[1] * len(SPACE.slots), score=lambda _genome, figures: figures[0][0], first=[])
+    assert {WITH_HARDWARE.space.machine(genome) for genome in asked} == {(2, 1)}

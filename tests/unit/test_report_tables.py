@@ -10,7 +10,7 @@ import pytest
 
 from heat_sim.codesign.front import FrontRow
 from heat_sim.report.front_table import FRONT_COLUMNS
-from heat_sim.report.tables import Column, format_cell, to_csv, to_latex, to_markdown
+from heat_sim.report.tables import Column, format_cell, to_csv, to_latex, to_markdown, used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def test_the_columns_of_the_front_show_a_row_in_its_units() -> None:
         estimated_loss=0.1234,
         projected_accuracy=0.8615,
     )
-    shown = {column.heading: format_cell(row, column) for column in FRONT_COLUMNS}
+    shown = {column.heading: format_cell(row, column) for column in used([row], FRONT_COLUMNS)}
     assert shown == {
         "design": "d1",
         "EDP gain": "2.50x",
@@ -96,3 +96,10 @@ def test_the_columns_of_the_front_show_a_row_in_its_units() -> None:
         "projected (%)": "86.2",
         "distilled (%)": "-",
     }
+
+
+def test_an_optional_column_is_left_out_where_no_row_has_a_value() -> None:
+    columns = [Column(field="real", heading="Re"), Column(field="label", heading="what", optional=True)]
+    named, nameless = (type("Row", (), {"real": 1.0, "label": label})() for label in ("x", None))
+    assert to_csv([nameless], columns) == "Re\n1.0\n"
+    assert to_csv([nameless, named], columns) == "Re,what\n1.0,-\n1.0,x\n"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from heat_sim.codesign.estimate import WeightError
-from heat_sim.codesign.evaluator import Evaluator
+from heat_sim.codesign.machines import Machines
 from heat_sim.codesign.matrix_errors import Squares
 from heat_sim.codesign.prefetch import Prefetch
 from heat_sim.codesign.search import SearchSettings, search_designs
@@ -32,8 +32,9 @@ STAND_INS = StandInSite(network=NETWORK, cache_file=None)
 
 
 def searched(workers, **settings):
-    ways, errors = MACHINE.open(), STAND_INS.open()
-    evaluator = Evaluator(network=NETWORK, ways=ways, estimate=WeightError(errors=errors))
+    errors = STAND_INS.open()
+    machines = Machines(network=NETWORK, estimate=WeightError(errors=errors), base=MACHINE)
+    evaluator = machines.at(())
     asked = []
 
     class Counted:
@@ -42,7 +43,7 @@ def searched(workers, **settings):
             asked.append((len(tasks), sum(each is not None for each in found)))
             return found
 
-    prefetch = Prefetch(workers=Counted(), machine=MACHINE, ways=ways, of_errors=STAND_INS, errors=errors)
+    prefetch = Prefetch(workers=Counted(), machines=machines, of_errors=STAND_INS, errors=errors)
     budget = SearchSettings(population=12, generations=3, seed=1, **settings)
     found = search_designs(SPACE, evaluator, settings=budget, prefetch=prefetch)
     return [(cost.key, cost.energy_pj, cost.cycles, cost.estimated_loss) for cost in found.front], asked

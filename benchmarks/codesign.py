@@ -1,0 +1,59 @@
+"""Designs per second of a search: BERT-base known by its configuration, cold and with warm caches.
+
+Run: python -m benchmarks.codesign [--population N] [--generations N] [--jobs N] [--per shape|role|matrix]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.mapper import table
+
+MAIN = [sys.executable, "-c", "from heat_sim.cli import main; main()"]
+
+
+def main() -> None:
+    """Run the same search twice, in new processes that share a cache, and print how long each took."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--population", type=int, default=200)
+    options.add_argument("--generations", type=int, default=100)
+    options.add_argument("--jobs", type=int, default=2)
+    options.add_argument("--per", default="shape", choices=("shape", "role", "matrix"))
+    options.add_argument("--cache", type=Path, help="Folder of the caches; an empty one if left out.")
+    given = options.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        cache = given.cache or Path(scratch) / "cache"
+        fronts = []
+        for name in ("cold" if given.cache is None else "first", "warm"):
+            out = Path(scratch) / name
+            started = time.perf_counter()
+            subprocess.run(
+                [*MAIN, "codesign", "--model", "bert-base", "--arch", "simba_l", "--seq", "384",
+                 "--population", str(given.population), "--generations", str(given.generations),
+                 "--jobs", str(given.jobs), "--per", given.per, "--out", str(out)],
+                env={**os.environ, "HEAT_SIM_CACHE": str(cache), "OMP_WAIT_POLICY": "passive"}, check=True,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            seconds = time.perf_counter() - started
+            facts = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["facts"]
+            fronts.append((out / "front.csv").read_bytes())
+            rows.append(
+                (name, f"{facts['designs_costed']:,}", f"{facts['layers_mapped']:,}", f"{facts['designs_per_second']}",
+                 f"{facts['search_seconds']}", f"{seconds:.0f}")
+            )  # fmt: skip
+    evaluations = given.population * given.generations
+    print(f"bert-base, 384 tokens, simba_l, {evaluations:,} evaluations, --per {given.per}, {given.jobs} processes")
+    print(table(("caches", "different designs", "parts", "evaluations/s", "search s", "whole command s"), rows))
+    print("the fronts are the same" if fronts[0] == fronts[1] else "THE FRONTS DIFFER")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Figures of a search run, one per file: what they show, and in which colours and sizes."""

@@ -1,0 +1,147 @@
+"""`heat-sim codesign` of a configuration alone, with sizes of the machine, by other strategies; and `ablate`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from heat_sim.report.run_folder import read_manifest, read_searched
+from heat_sim.specs import load_architecture
+from tests.integration.test_cli_resume import CONFIG
+
+HEAT_SIM = [sys.executable, "-c", "from heat_sim.cli import main; main()"]
+RANGES = """
+hardware:
+  version: 1
+  node_nm: 16
+  components:
+    DRAM: {kind: dram, type: LPDDR4}
+    GlobalBuffer: {kind: sram}
+    InputBuffer: {kind: sram}
+    WeightBuffer: {kind: sram, banks: 8}
+    AccumulationBuffer: {kind: sram, banks: 8}
+    WeightRegister: {kind: register}
+    MAC: {kind: mac, multiplier: 8, accumulator: 24}
+  ranges:
+    GlobalBuffer.depth: [512, 2048]
+    PE.meshX: [2, 4]
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> dict[str, str]:
+    return {**os.environ, "HEAT_SIM_CACHE": str(tmp_path_factory.mktemp("cache")), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "config.json"
+    path.write_text(json.dumps(CONFIG), encoding="utf-8")
+    return path
+
+
+def heat_sim(*words: object, environment: dict[str, str], code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([*HEAT_SIM, *map(str, words)], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def codesign(config: Path, out: Path, *more: object, environment: dict[str, str], code: int = 0):
+    return heat_sim(
+        "codesign", "--model", config, "--arch", "simba_l", "--seq", 16, "--formats", "low-rank,tt-matrix",
+        "--population", 12, "--generations", 3, "--jobs", 1, "--out", out, *more, environment=environment, code=code,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(config, environment, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    done = codesign(config, out, environment=environment)
+    assert "no pretrained weights" in done.stderr
+    assert "it is no accuracy" in done.stderr
+    return out
+
+
+def test_a_configuration_alone_is_searched_with_its_table_and_plot(run) -> None:
+    with (run / "front.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["design"] for row in rows][:2] == ["dense", "d01"]
+    assert all(float(row["edp_gain"]) > 1 for row in rows[1:])
+    assert (run / "front.png").stat().st_size > 1000
+    assert read_manifest(run)["arguments"]["estimate"] == "weight"
+    assert read_manifest(run)["facts"]["designs_per_second"] > 0
+
+
+def test_two_processes_write_the_same_points(run, config, environment, tmp_path) -> None:
+    codesign(config, tmp_path / "two", "--jobs", 2, environment=environment)
+    assert (tmp_path / "two" / "points.jsonl").read_bytes() == (run / "points.jsonl").read_bytes()
+
+
+def test_an_estimate_that_needs_weights_is_refused(config, environment, tmp_path) -> None:
+    done = codesign(config, tmp_path / "no", "--estimate", "fisher", environment=environment, code=2)
+    assert "needs the weights of a model" in done.stderr
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_machine_is_chosen_with_the_design(config, environment, tmp_path) -> None:
+    ranges = tmp_path / "ranges.yaml"
+    ranges.write_text(RANGES, encoding="utf-8")
+    out = tmp_path / "run"
+    codesign(
+        config, out, "--hardware", ranges, "--formats", "low-rank", "--objectives", "edp,loss,area", "--constraint", "area <= 0.6",
+        environment=environment,
+    )  # fmt: skip
+    with (out / "front.csv").open(encoding="utf-8") as file:
+        dense, *rows = csv.DictReader(file)
+    assert rows
+    assert float(dense["area_mm2"]) == pytest.approx(0.6621, abs=1e-4)  # docs/hardware.md: the base
+    assert all(float(row["area_mm2"]) <= 0.6 for row in rows)
+    assert "area (mm2)" in (out / "front.md").read_text(encoding="utf-8")
+    machine = out / "machines" / rows[0]["design"]
+    spec = load_architecture(machine / "arch.yaml", ert=machine / "ert.yaml")
+    assert len(spec.architecture.levels) == 6
+    points = read_searched(out).points
+    assert len({point.area_mm2 for point in points}) == 4  # all machines of the file were tried
+    assert read_manifest(out)["facts"]["machines"] == 4
+
+
+def test_area_without_sizes_of_the_machine_is_refused(config, environment, tmp_path) -> None:
+    done = codesign(config, tmp_path / "no", "--constraint", "area <= 2", environment=environment, code=2)
+    assert "--hardware FILE" in done.stderr
+
+
+def test_an_unknown_strategy_is_refused_before_anything_is_written(config, environment, tmp_path) -> None:
+    done = codesign(config, tmp_path / "no", "--strategy", "nsga9", environment=environment, code=2)
+    assert "nsga9" in done.stderr
+    assert not (tmp_path / "no").exists()
+
+
+def test_ablations_are_runs_of_their_own_and_a_table(run, environment) -> None:
+    names = "mac-order,low-rank-only,no-seeding,heat,uniform,tensorly,random"
+    done = heat_sim("ablate", run, "--only", names, "--losses", "0.3,0.6", "--jobs", 1, environment=environment)
+    table = done.stdout.splitlines()
+    assert table[0].startswith("| search")
+    assert [line.split("|")[1].strip() for line in table[2:]] == ["whole", *names.split(",")]
+    assert (run / "ablations" / "table.md").read_text(encoding="utf-8") == done.stdout
+    assert read_manifest(run / "ablations" / "mac-order")["arguments"]["order"] == "macs"
+    before = (run / "ablations" / "heat" / "points.jsonl").stat().st_mtime_ns
+    again = heat_sim(
+        "ablate", run, "--only", "heat", "--losses", "0.6", "--json", "-", "--jobs", 1, environment=environment
+    )
+    assert (run / "ablations" / "heat" / "points.jsonl").stat().st_mtime_ns == before
+    whole, heat = json.loads(again.stdout)
+    assert heat["edp_gain_at_loss"]["0.6"] > 1
+    assert whole["differs"] == ""
+    assert "strategy heat" in heat["differs"]
+
+
+def test_an_unknown_ablation_is_refused(run, environment) -> None:
+    done = heat_sim("ablate", run, "--only", "nonsense", environment=environment, code=2)
+    assert "unknown ablations" in done.stderr
+    assert "mac-order" in done.stderr
