@@ -35,7 +35,7 @@ def main() -> None:
         for name in ("cold" if given.cache is None else "first", "warm"):
             out = Path(scratch) / name
             started = time.perf_counter()
-            subprocess.run(
+            subprocess.run(  # noqa: S603 - our own command
                 [*MAIN, "codesign", "--model", "bert-base", "--arch", "simba_l", "--seq", "384",
                  "--population", str(given.population), "--generations", str(given.generations),
                  "--jobs", str(given.jobs), "--per", given.per, "--out", str(out)],
@@ -49,10 +49,10 @@ def main() -> None:
                 (name, f"{facts['designs_costed']:,}", f"{facts['layers_mapped']:,}", f"{facts['designs_per_second']}",
                  f"{facts['search_seconds']}", f"{seconds:.0f}")
             )  # fmt: skip
-    evaluations = given.population * given.generations
-    print(f"bert-base, 384 tokens, simba_l, {evaluations:,} evaluations, --per {given.per}, {given.jobs} processes")
-    print(table(("caches", "different designs", "parts", "evaluations/s", "search s", "whole command s"), rows))
-    print("the fronts are the same" if fronts[0] == fronts[1] else "THE FRONTS DIFFER")
+    title = f"bert-base, 384 tokens, simba_l, {given.population * given.generations:,} evaluations, per {given.per}"
+    header = ("caches", "different designs", "parts", "evaluations/s", "search s", "whole command s")
+    table(f"{title}, {given.jobs} processes", header, rows)
+    print("\nthe fronts are the same" if fronts[0] == fronts[1] else "\nTHE FRONTS DIFFER")
 
 
 if __name__ == "__main__":
