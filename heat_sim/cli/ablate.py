@@ -39,6 +39,7 @@ def variants(arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         **({f"{name}-only": {"formats": name} for name in formats} if len(formats) > 1 else {}),
         "frobenius": {"cores": "frobenius"},
         "no-seeding": {"seeding": False},
+        ("no-joint" if arguments["joint"] else "joint"): {"joint": not arguments["joint"]},
         "heat": {"strategy": "heat", "order": "macs"},
         "uniform": {"strategy": "uniform"},
         "tensorly": {"strategy": "tensorly"},
@@ -62,7 +63,8 @@ def ablate_command(
     """Search again without one idea at a time, and print the EDP gains at equal estimated loss.
 
     Ablations: fusion (no-fusion, if the run has it), mac-order (contraction orders by multiply-accumulates), each
-    format by itself, frobenius (projection of weights instead of outputs), no-seeding, and other strategies: heat
+    format by itself, frobenius (projection of weights instead of outputs), no-seeding, joint (queries, keys and values
+    factorised jointly), and other strategies: heat
     (HEAT's three levels with orders by multiply-accumulates), uniform, tensorly, random. Each is a run of its own below
     RUN/ablations; what is there is not searched again, what was stopped goes on.
 
@@ -107,10 +109,8 @@ def _search(
         return
     folder.mkdir(parents=True, exist_ok=True)
     plan = replace(recorded_plan(run), **changed)
-    network, site = prepare_subject(plan, add_bar=add_bar)
-    result = search(
-        site, network, plan=plan, folder=folder, add_bar=add_bar, workers=workers_of(jobs=jobs, dask=dask)
-    )  # fmt: skip
+    subject = prepare_subject(plan, add_bar=add_bar)
+    result = search(subject, plan=plan, folder=folder, add_bar=add_bar, workers=workers_of(jobs=jobs, dask=dask))
     if result.interrupted:
         (folder / "front.csv").unlink(missing_ok=True)  # so that the next call goes on
         raise KeyboardInterrupt

@@ -26,6 +26,7 @@ from heat_sim.cli.options import (
     Generations,
     Hardware,
     Jobs,
+    Joint,
     Model,
     Objectives,
     Out,
@@ -48,6 +49,7 @@ def codesign_command(
     tokens: Tokens = 128,
     formats: Formats = ALL_FORMATS,
     per: PerSlot = "shape",
+    joint: Joint = False,
     hardware: Hardware = None,
     fuse: Fuse = False,
     population: Population = 32,
@@ -99,7 +101,7 @@ def codesign_command(
         plan = SearchPlan(
             model=model, data=data, teacher_epochs=teacher_epochs,
             calibration=None if calibration is None else str(calibration), arch=str(arch),
-            ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per,
+            ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, joint=joint,
             estimate=estimate or ("fisher" if calibration is not None or has_weights(model) else "weight"),
             cores=cores, order=order, strategy=strategy, seeding=seeding, objectives=objectives,
             constraints=constraints or [], hardware=None if hardware is None else str(hardware), fuse=fuse,
@@ -107,10 +109,10 @@ def codesign_command(
         )  # fmt: skip
     workers = workers_of(jobs=jobs, dask=dask)
     with bars() as add_bar:
-        network, site = prepare_subject(plan, add_bar=add_bar)
+        subject = prepare_subject(plan, add_bar=add_bar)
         if resume is None:
-            folder = new_run_folder(out, name=f"{network.name}-{machine}-s{tokens}-seed{seed}")
-        result = search(site, network, plan=plan, folder=folder, add_bar=add_bar, workers=workers)
+            folder = new_run_folder(out, name=f"{subject.network.name}-{machine}-s{tokens}-seed{seed}")
+        result = search(subject, plan=plan, folder=folder, add_bar=add_bar, workers=workers)
     print_run(folder)
     if result.interrupted:
         err.print(f"heat-sim: interrupted; go on with: heat-sim codesign --resume {folder}", style="red", markup=False)

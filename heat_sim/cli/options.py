@@ -67,6 +67,10 @@ PerSlot = Annotated[
     Literal["shape", "role", "matrix"],
     typer.Option("--per", help="What chooses for itself: all matrices of a shape, those of a role, or every matrix."),
 ]
+Joint = Annotated[
+    bool,
+    typer.Option("--joint/--no-joint", help="Factorise queries, keys and values of a layer jointly, as one matrix."),
+]
 Fuse = Annotated[
     bool, typer.Option("--fuse/--no-fuse", help="Whether intermediates of a factorised layer may stay on the chip.")
 ]

@@ -31,6 +31,7 @@ class SearchPlan:
         tokens: Sequence length.
         formats: Names with commas.
         per: What chooses for itself, see `design_space`.
+        joint: Whether queries, keys and values of a layer are factorised jointly.
         estimate: Name of the estimated loss.
         cores: By what projection the estimate takes the cores: "activation" or "frobenius".
         order: By what contraction orders are chosen, see `LayerWays`.
@@ -55,6 +56,7 @@ class SearchPlan:
     tokens: int
     formats: str
     per: Per
+    joint: bool
     estimate: str
     cores: Cores
     order: Order

@@ -71,6 +71,7 @@ def run_command(
     from heat_sim.cli.plan import SearchPlan
     from heat_sim.cli.search import search
     from heat_sim.cli.sites import calibrated_site
+    from heat_sim.cli.subject import Subject
     from heat_sim.codesign.workers import workers_of
     from heat_sim.distill.calibrate import calibration_path
     from heat_sim.networks import load_network
@@ -79,7 +80,7 @@ def run_command(
     machine = check_before_training(arch, ert, formats=formats, out=out)
     plan = SearchPlan(
         model=model, data=data, teacher_epochs=teacher_epochs, calibration=None, arch=str(arch),
-        ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, estimate=estimate,
+        ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, joint=False, estimate=estimate,
         cores="activation", order="edp", strategy="nsga2",
         seeding=seeding, objectives=objectives, constraints=constraints or [], hardware=None, fuse=fuse,
         population=population, generations=generations, designs=designs, seed=seed,
@@ -90,7 +91,8 @@ def run_command(
         folder = new_run_folder(out, name=f"{network.name}-{machine}-s{tokens}-seed{seed}")
         site = calibrated_site(calibration_path(bench.teacher.folder), estimate=estimate, cores="activation")
         workers = workers_of(jobs=jobs, dask=None)
-        result = search(site, network, plan=plan, folder=folder, add_bar=add_bar, workers=workers)
+        subject = Subject(network=network, site=site, groups={})
+        result = search(subject, plan=plan, folder=folder, add_bar=add_bar, workers=workers)
         if result.interrupted:
             raise KeyboardInterrupt
         measure(folder, bench, designs=None, projection=projection, layer_epochs=layer_epochs,

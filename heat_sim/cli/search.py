@@ -13,6 +13,7 @@ from heat_sim.cli.inputs import read_architecture, searched_formats
 from heat_sim.cli.live import Live
 from heat_sim.cli.plan import SearchPlan
 from heat_sim.cli.sites import LossSite
+from heat_sim.cli.subject import Subject
 from heat_sim.codesign.chosen import chosen_designs, front_rows
 from heat_sim.codesign.estimate import ESTIMATES
 from heat_sim.codesign.machines import Machines
@@ -26,14 +27,12 @@ from heat_sim.codesign.workers import Nobody, Workers
 from heat_sim.errors import SpecError
 from heat_sim.hardware import load_space
 from heat_sim.mapper.cache import MODEL_VERSION, cache_path
-from heat_sim.networks import Network
 from heat_sim.report.manifest import manifest, spec_hashes
 from heat_sim.report.run_folder import POINTS, write_designs, write_front, write_machines, write_manifest
 
 
 def search(
-    loss_site: LossSite,
-    network: Network,
+    subject: Subject,
     *,
     plan: SearchPlan,
     folder: Path,
@@ -45,15 +44,14 @@ def search(
     Every point is kept in `points.jsonl` as it is costed; a search in a folder that has points goes on from them.
 
     Args:
-        loss_site: Where the estimated loss comes from.
-        network: The same model as the simulator sees it.
+        subject: The network, and where the estimated loss comes from.
         plan: What is asked for.
         folder: Of the run.
         add_bar: Adds a progress bar.
         workers: Who helps; the result is the same.
     """
     started = time.perf_counter()
-    aims = plan.aims
+    network, loss_site, aims = subject.network, subject.site, plan.aims
     spec = read_architecture(Path(plan.arch), None if plan.ert is None else Path(plan.ert))
     errors = loss_site.open()
     loss = ESTIMATES[plan.estimate](errors=errors)
@@ -89,7 +87,7 @@ def search(
             f"search on {spec.architecture.name}: no design {_that_keeps(plan.constraints)}has a lower EDP than the "
             "dense network. Search more formats, or more generations, or relax the constraints."
         )
-    write_designs(folder, chosen_designs(chosen, network=network))
+    write_designs(folder, chosen_designs(chosen, network=network, groups=subject.groups))
     if hardware is not None:
         write_machines(folder, [replace(hardware.base, architecture=cost.architecture) for cost in chosen])
     write_front(folder, front_rows(result.dense, chosen, network=network))

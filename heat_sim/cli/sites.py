@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heat_sim.cache_folder import cache_folder
+from heat_sim.codesign.joint import Groups, one_input, rows, stacked, unrelated
 from heat_sim.codesign.matrix_errors import MatrixErrors, SquaredErrors
 from heat_sim.codesign.sites import ERRORS_FILE, StandInSite
 from heat_sim.codesign.stored_errors import StoredErrors
@@ -33,6 +34,7 @@ class CalibratedSite:
         gradients: Whether the moments of the gradients are used.
         cores: What the projection approximates.
         cache_file: Where errors are kept.
+        groups: Matrices that are stacked.
     """
 
     path: Path = field(compare=False)
@@ -40,18 +42,21 @@ class CalibratedSite:
     gradients: bool
     cores: Cores
     cache_file: Path
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def open(self) -> SquaredErrors:
         """Return the errors, with nothing in memory."""
-        known = load_calibration(self.path)
+        known, groups = load_calibration(self.path), dict(self.groups)
+        weights = stacked(groups, {**known.weights}, together=rows)
+        moments = stacked(groups, known.second_moments, together=one_input)
+        gradients = stacked(groups, known.gradient_moments if self.gradients else {}, together=unrelated)
         errors = MatrixErrors(
-            weights=known.weights, second_moments=known.second_moments, project=ProjectionCache(),
-            gradient_moments=known.gradient_moments if self.gradients else {},
+            weights=weights, second_moments=moments, project=ProjectionCache(), gradient_moments=gradients,
             aware="activation" if self.cores == "activation" else "weight",
         )  # fmt: skip
         content = {
-            name: f"{self.cores} {_digest([known.weights[name], known.second_moments[name], *_gradient(errors, name)])}"
-            for name in known.weights
+            name: f"{self.cores} {_digest([weights[name], moments[name], *_gradient(errors, name)])}"
+            for name in weights
         }
         store = MappingCache(self.cache_file, max_entries=500_000)
         return StoredErrors(errors=errors, content=content, store=store)
@@ -60,7 +65,7 @@ class CalibratedSite:
 LossSite: TypeAlias = CalibratedSite | StandInSite
 
 
-def calibrated_site(path: Path, *, estimate: str, cores: Cores) -> CalibratedSite:
+def calibrated_site(path: Path, *, estimate: str, cores: Cores, groups: Groups | None = None) -> CalibratedSite:
     """Return where the errors of a calibrated model come from.
 
     Raises:
@@ -68,7 +73,7 @@ def calibrated_site(path: Path, *, estimate: str, cores: Cores) -> CalibratedSit
     """
     return CalibratedSite(
         path=path, digest=calibration_digest(load_calibration(path)), gradients=estimate == "fisher", cores=cores,
-        cache_file=cache_folder() / ERRORS_FILE,
+        cache_file=cache_folder() / ERRORS_FILE, groups=tuple((groups or {}).items()),
     )  # fmt: skip
 
 

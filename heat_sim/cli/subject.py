@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from heat_sim.cli.bench import EMBEDDED_MODEL, AddBar, model_folder, prepare_bench
@@ -9,6 +10,7 @@ from heat_sim.cli.console import err
 from heat_sim.cli.models import read_network
 from heat_sim.cli.plan import SearchPlan
 from heat_sim.cli.sites import LossSite, calibrated_site, stand_in_site
+from heat_sim.codesign.joint import Groups, stacked_network
 from heat_sim.errors import SpecError, describe
 from heat_sim.networks import Network, load_network
 
@@ -25,8 +27,23 @@ def has_weights(model: str) -> bool:
     return model == EMBEDDED_MODEL or (folder.is_dir() and any(any(folder.glob(name)) for name in _WEIGHTS))
 
 
-def prepare_subject(plan: SearchPlan, *, add_bar: AddBar) -> tuple[Network, LossSite]:
-    """Return network and errors of what a plan is about; fine-tune and calibrate the model if that is not cached.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is searched.
+
+    Attributes:
+        network: As the simulator sees it.
+        site: Where the errors of its matrices come from.
+        groups: Matrices of the model that are one in the network.
+    """
+
+    network: Network
+    site: LossSite
+    groups: Groups
+
+
+def prepare_subject(plan: SearchPlan, *, add_bar: AddBar) -> Subject:
+    """Return what a plan is about; fine-tune and calibrate the model if that is not cached.
 
     Raises:
         SpecError: An estimate that needs weights for a model of which only the configuration is known.
@@ -34,14 +51,13 @@ def prepare_subject(plan: SearchPlan, *, add_bar: AddBar) -> tuple[Network, Loss
     if plan.calibration is not None:
         name, folder = model_folder(plan.model)
         network = load_network(folder, tokens=plan.tokens, name=name)
-        return network, calibrated_site(Path(plan.calibration), estimate=plan.estimate, cores=plan.cores)
+        return _calibrated(network, Path(plan.calibration), plan)
     if has_weights(plan.model):
         bench = prepare_bench(plan.model, plan.data, epochs=plan.teacher_epochs, seed=plan.seed, add_bar=add_bar)
         network = load_network(bench.teacher.folder, tokens=plan.tokens, name=bench.model)
         from heat_sim.distill.calibrate import calibration_path
 
-        path = calibration_path(bench.teacher.folder)
-        return network, calibrated_site(path, estimate=plan.estimate, cores=plan.cores)
+        return _calibrated(network, calibration_path(bench.teacher.folder), plan)
     if plan.estimate != "weight":
         raise SpecError(
             describe(f"--estimate {plan.estimate}", "needs the weights of a model", got=f"{plan.model}, a config",
@@ -53,4 +69,23 @@ def prepare_subject(plan: SearchPlan, *, add_bar: AddBar) -> tuple[Network, Loss
         "of trained matrices: it ranks designs, it is no accuracy",
         style="yellow",
     )
-    return network, stand_in_site(network)
+    network, groups = _stacked(network, plan)
+    return Subject(network=network, site=stand_in_site(network), groups=groups)
+
+
+def _calibrated(network: Network, path: Path, plan: SearchPlan) -> Subject:
+    network, groups = _stacked(network, plan)
+    site = calibrated_site(path, estimate=plan.estimate, cores=plan.cores, groups=groups)
+    return Subject(network=network, site=site, groups=groups)
+
+
+def _stacked(network: Network, plan: SearchPlan) -> tuple[Network, Groups]:
+    if not plan.joint:
+        return network, {}
+    joint = stacked_network(network)
+    if not joint.groups:
+        raise SpecError(
+            describe("--joint", "nothing to factorise jointly", got=network.name,
+                     expected="queries, keys and values of one size", remedy="Leave it out.")
+        )  # fmt: skip
+    return joint.network, joint.groups

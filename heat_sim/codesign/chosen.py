@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from heat_sim.codesign.evaluator import DesignCost
 from heat_sim.codesign.front import FrontRow
+from heat_sim.codesign.joint import Groups
 from heat_sim.networks import Network
 from heat_sim.tensorize.design import Design, LayerDesign
 
@@ -22,12 +24,15 @@ def design_id(place: int) -> str:
     return f"d{place + 1:02d}"
 
 
-def chosen_designs(chosen: Sequence[DesignCost], *, network: Network) -> tuple[Design, ...]:
+def chosen_designs(
+    chosen: Sequence[DesignCost], *, network: Network, groups: Groups | None = None
+) -> tuple[Design, ...]:  # fmt: skip
     """Return the designs with a factorization and a contraction order for every matrix.
 
     Args:
         chosen: Costed designs.
         network: The network they belong to.
+        groups: Matrices that are one in the network.
     """
     return tuple(
         Design(
@@ -35,13 +40,26 @@ def chosen_designs(chosen: Sequence[DesignCost], *, network: Network) -> tuple[D
             model=network.name,
             tokens=network.tokens,
             architecture=cost.architecture.name,
-            layers=tuple(
-                (name, LayerDesign(factorization=factorization, trees=cost.ways[factorization].trees))
-                for name, factorization in cost.design.items()
-            ),
+            layers=tuple(_layers(cost, groups or {})),
         )
         for place, cost in enumerate(chosen)
     )
+
+
+def _layers(cost: DesignCost, groups: Groups) -> Iterator[tuple[str, LayerDesign]]:
+    """Yield the entries of a design; what stays dense is no joint entry, but each member by itself."""
+    for name, factorization in cost.design.items():
+        members = groups.get(name, ())
+        layer = LayerDesign(
+            factorization=factorization, trees=cost.ways[factorization].trees,
+            members=members if factorization.format != "dense" else (),
+        )  # fmt: skip
+        if members and factorization.format == "dense":
+            shape = factorization.tensorization
+            own = replace(factorization, tensorization=replace(shape, out_modes=(shape.out_modes[0] // len(members),)))
+            yield from ((member, replace(layer, factorization=own)) for member in members)
+        else:
+            yield name, layer
 
 
 def front_rows(dense: DesignCost, chosen: Sequence[DesignCost], *, network: Network) -> tuple[FrontRow, ...]:

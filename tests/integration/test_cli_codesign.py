@@ -13,6 +13,7 @@ import pytest
 
 from heat_sim.report.run_folder import read_manifest, read_searched
 from heat_sim.specs import load_architecture
+from heat_sim.tensorize.design import load_design
 from tests.integration.test_cli_resume import CONFIG
 
 HEAT_SIM = [sys.executable, "-c", "from heat_sim.cli import main; main()"]
@@ -83,6 +84,20 @@ def test_two_processes_write_the_same_points(run, config, environment, tmp_path)
     assert (tmp_path / "two" / "points.jsonl").read_bytes() == (run / "points.jsonl").read_bytes()
 
 
+def test_queries_keys_and_values_are_factorised_jointly(config, environment, tmp_path) -> None:
+    out = tmp_path / "joint"
+    codesign(config, out, "--joint", environment=environment)
+    designs = [load_design(path) for path in sorted((out / "designs").iterdir())]
+    assert designs
+    stacked = [layer for design in designs for _, layer in design.layers if layer.members]
+    assert stacked
+    for layer in stacked:
+        assert (layer.factorization.out_features, layer.factorization.in_features) == (96, 32)
+        assert [name.rpartition(".")[2] for name in layer.members] == ["query", "key", "value"]
+    for design in designs:
+        assert len([name for name, layer in design.layers for name in (layer.members or (name,))]) == 12
+
+
 def test_an_estimate_that_needs_weights_is_refused(config, environment, tmp_path) -> None:
     done = codesign(config, tmp_path / "no", "--estimate", "fisher", environment=environment, code=2)
     assert "needs the weights of a model" in done.stderr
@@ -94,7 +109,8 @@ def test_a_machine_is_chosen_with_the_design(config, environment, tmp_path) -> N
     ranges.write_text(RANGES, encoding="utf-8")
     out = tmp_path / "run"
     codesign(
-        config, out, "--hardware", ranges, "--formats", "low-rank", "--objectives", "edp,loss,area", "--constraint", "area <= 0.6",
+        config, out, "--hardware", ranges, "--formats", "low-rank", "--objectives", "edp,loss,area",
+        "--constraint", "area <= 0.6",
         environment=environment,
     )  # fmt: skip
     with (out / "front.csv").open(encoding="utf-8") as file:
