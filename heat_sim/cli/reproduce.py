@@ -11,12 +11,13 @@ import typer
 from heat_sim.cli.bench import AddBar
 from heat_sim.cli.console import bars, out, write_json
 from heat_sim.cli.inputs import read_architecture
-from heat_sim.cli.options import ContractionOrder, ErtFile, JsonFile
+from heat_sim.cli.options import ContractionOrder, ErtFile, Generations, Jobs, JsonFile, Population
 from heat_sim.codesign.heat_rows import HEAT_ROWS, TOKENS, HeatRow
 from heat_sim.errors import SpecError, describe
 
 if TYPE_CHECKING:
     from heat_sim.codesign.heat_calibration import Fit, MemoryScales
+    from heat_sim.codesign.heat_front import BesideRow
     from heat_sim.codesign.heat_ratios import DenseRatios
     from heat_sim.codesign.heat_rerun import HeatRerun, RerunRow
     from heat_sim.mapper.cache import MappingCache
@@ -50,6 +51,12 @@ def heat_command(
         ),
     ] = False,
     order: ContractionOrder = "edp",
+    front: Annotated[
+        bool, typer.Option("--front", help="Search BERT-base on that machine as well: the gain at each row's loss.")
+    ] = False,
+    population: Population = 100,
+    generations: Generations = 50,
+    jobs: Jobs = None,
     rows: Annotated[
         str, typer.Option(help="Rows to cost, with commas: cp-a1, or patterns such as tucker-*.")
     ] = "tt-matrix-*,tucker-*,cp-*",
@@ -87,15 +94,23 @@ def heat_command(
             tick(len(found), f"{row.network} {row.name} at {row.tokens}")
             found.append(rerun.row(row))
         tick(len(found), "")
+        beside = (
+            _front(found, spec, None if fit is None else fit.scales, order, population=population,
+                   generations=generations, jobs=jobs, add_bar=add_bar) if front else {}
+        )  # fmt: skip
     title = f"HEAT's results on {spec.architecture.name}" + (", calibrated" if calibrate else "")
     sections = [f"# {title}\n", ratio_table(ratios, published_ratios())]
     if fit is not None:
         sections.append(_fit_text(fit))
     proof = f"{rerun.proven} of {rerun.asked} parts of the rows: proven optimal under the rules of the mapper\n"
-    text = "\n".join([*sections, *_row_sections(found), proof])
+    text = "\n".join([*sections, *_row_sections(found), *_front_sections(beside), proof])
     content = {
         "architecture": spec.architecture.name, "order": order, "calibration": None if fit is None else _fit_json(fit),
         "ratios": _ratios_json(ratios), "published_ratios": [_ratios_json(each) for each in published_ratios()],
+        "front": [
+            {"row": each.row.published.name, "tokens": length, "estimated_loss": each.loss, "edp_gain": each.edp_gain}
+            for length, group in beside.items() for each in group
+        ],
         "parts": rerun.asked, "parts_proven_optimal": rerun.proven, "rows": [row_json(row) for row in found],
     }  # fmt: skip
     target = folder or Path("results") / f"heat-{spec.architecture.name}{'-calibrated' if calibrate else ''}"
@@ -105,6 +120,48 @@ def heat_command(
         write_json(content, json)
     if json != "-":
         out.print(f"{text}\nwritten to {target}: heat.md, heat.json", markup=False)
+
+
+def _front(
+    rows: list[RerunRow], spec: ArchitectureSpec, scales: MemoryScales | None, order: ContractionOrder, *,
+    population: int, generations: int, jobs: int | None, add_bar: AddBar,
+) -> dict[int, tuple[BesideRow, ...]]:  # fmt: skip
+    """Return the rows of BERT-base with the gain of a search at their loss, by sequence length."""
+    from heat_sim.cli.live import Live
+    from heat_sim.codesign.aims import EDP_AND_LOSS
+    from heat_sim.codesign.heat_calibration import scaled
+    from heat_sim.codesign.heat_front import search_beside
+    from heat_sim.codesign.heat_rows import BERT
+    from heat_sim.codesign.search import SearchSettings
+    from heat_sim.codesign.sites import MachineSite
+    from heat_sim.codesign.workers import workers_of
+    from heat_sim.mapper.cache import cache_path
+    from heat_sim.networks import SIZES, network_from_config
+
+    found = {}
+    for length in sorted({row.published.tokens for row in rows}, reverse=True):
+        site = MachineSite(
+            architecture=spec.architecture if scales is None else scaled(spec.architecture, scales),
+            constraints=spec.constraints, tokens=length, fuse=False, order=order, cache_file=cache_path(),
+        )  # fmt: skip
+        here = [row for row in rows if row.published.network == BERT and row.published.tokens == length]
+        if here:
+            live = Live(aims=EDP_AND_LOSS, tick=add_bar(f"search at {length} tokens", generations))
+            found[length] = search_beside(
+                here, network_from_config(SIZES[BERT], tokens=length, name=BERT), machine=site,
+                workers=workers_of(jobs=jobs, dask=None), report=live,
+                settings=SearchSettings(population=population, generations=generations),
+            )  # fmt: skip
+    return found
+
+
+def _front_sections(beside: dict[int, tuple[BesideRow, ...]]) -> list[str]:
+    from heat_sim.report.heat_table import beside_table
+
+    return [
+        f"## Our front, {length} tokens: EDP gain at the estimated loss of each row\n\n{beside_table(group)}"
+        for length, group in beside.items()
+    ]
 
 
 def _chosen(rows: str, tokens: str) -> list[HeatRow]:

@@ -87,6 +87,10 @@ class PointStore:
         self._points[key] = point
         self._write({"genome": key, **asdict(point)})
 
+    def points(self) -> tuple[Point, ...]:
+        """Return all points in the order they were put."""
+        return tuple(self._points.values())
+
     def flush(self) -> None:
         """Return when all that was put is on the disk."""
         if self._file is not None:

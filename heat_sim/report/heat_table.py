@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import SimpleNamespace
 
+from heat_sim.codesign.heat_front import BesideRow
 from heat_sim.codesign.heat_ratios import DenseRatios
 from heat_sim.codesign.heat_rerun import RerunRow
 from heat_sim.codesign.heat_rows import FORMATS
@@ -53,6 +54,30 @@ def ratio_table(ours: DenseRatios, published: tuple[DenseRatios, DenseRatios]) -
             Column(field="heat", heading="HEAT", is_text=True),
             Column(field="ours", heading="ours"),
             Column(field="off", heading="off by"),
+        ],
+    )
+
+
+def beside_table(rows: Sequence[BesideRow]) -> str:
+    """Return the gain of a search at the estimated loss of each row, as Markdown."""
+    shown = [
+        SimpleNamespace(
+            row=f"{FORMATS[each.row.published.format]} {each.row.published.setting}", loss=each.loss,
+            heat=each.row.published.edp_gain, rerun=each.row.edp_gain, ours=each.edp_gain,
+            over_rerun=each.edp_gain / each.row.edp_gain, over_heat=each.edp_gain / each.row.published.edp_gain,
+        )
+        for each in rows
+    ]  # fmt: skip
+    return to_markdown(
+        shown,
+        [
+            Column(field="row", heading="row", is_text=True),
+            Column(field="loss", heading="its estimated loss", show="{:.3f}".format),
+            Column(field="heat", heading="EDP gain, HEAT", show="{:.2f}x".format),
+            Column(field="rerun", heading="EDP gain, the row here", show="{:.2f}x".format),
+            Column(field="ours", heading="EDP gain of our front at that loss", show="{:.2f}x".format),
+            Column(field="over_rerun", heading="over the row here", show="{:.2f}".format),
+            Column(field="over_heat", heading="over HEAT", show="{:.2f}".format),
         ],
     )
 
