@@ -19,10 +19,11 @@ MEASURES: Mapping[str, Measure] = {
     "cycles": lambda point: float(point.cycles),
     "parameters": lambda point: float(point.matrix_parameters),
     "loss": lambda point: point.estimated_loss,
+    "buffer": lambda point: float(point.buffer_bits),
     "area": lambda point: point.area_mm2,
 }
-"""Of one forward pass through the encoder: pJ x cycles, pJ, cycles; words of its stored weights; estimated loss; area
-of the machine in mm2."""
+"""Of one forward pass through the encoder: pJ x cycles, pJ, cycles; words of its stored weights; estimated loss; bits
+occupied on the chip at the peak; area of the machine in mm2."""
 
 _CONSTRAINT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\w]+)\s*")
 _SENSES = {"<=": 1.0, ">=": -1.0}

@@ -29,6 +29,7 @@ class DesignCost:
         energy_pj: Of one forward pass through the encoder.
         cycles: Likewise; everything runs one after another.
         matrix_parameters: Words of the encoder's weights as they are stored.
+        buffer_bits: Occupied on the chip by the part that occupies most.
         estimated_loss: By the estimate of the search.
         architecture: The machine.
         area_mm2: Of the machine, where it is searched too.
@@ -40,6 +41,7 @@ class DesignCost:
     energy_pj: float
     cycles: int
     matrix_parameters: int
+    buffer_bits: int
     estimated_loss: float
     architecture: Architecture
     area_mm2: float | None = None
@@ -96,6 +98,7 @@ class Evaluator:
             energy_pj=sum(n * way.energy_pj for n, way in zip(times, chosen, strict=True)),
             cycles=sum(n * way.cycles for n, way in zip(times, chosen, strict=True)),
             matrix_parameters=sum(n * way.stored_words for n, way in zip(times, chosen, strict=True)),
+            buffer_bits=max(way.buffer_bits for way in chosen),
             estimated_loss=self.estimate(design),
             architecture=self.ways.machine.architecture,
             area_mm2=self.area_mm2,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from heat_sim.codesign.buffers import buffer_bits
 from heat_sim.codesign.part_key import part_key
 from heat_sim.einsum import Cascade
 from heat_sim.mapper.cache import MappingCache
@@ -28,12 +29,14 @@ class Way:
         energy_pj: In all.
         cycles: In all.
         stored_words: Words of the weights that are read at run time, after ahead-of-time contractions.
+        buffer_bits: Occupied on the chip at the peak, see `heat_sim.codesign.buffers.buffer_bits`.
         trees: The contraction tree of each term of a matrix; none for activation-by-activation einsums.
     """
 
     energy_pj: float
     cycles: int
     stored_words: int
+    buffer_bits: int
     trees: tuple[ContractionTree, ...]
 
 
@@ -90,8 +93,8 @@ class LayerWays:
 
     def _key(self, part: Factorization | Cascade) -> tuple[object, ...]:
         if isinstance(part, Cascade):
-            return ("cascade ways", part)
-        return ("layer ways", part, self.tokens, *(() if self.order == "edp" else ("order", self.order)))
+            return ("ways of a cascade", part)
+        return ("ways of a layer", part, self.tokens, *(() if self.order == "edp" else ("order", self.order)))
 
     def _known(self, key: tuple[object, ...]) -> bool:
         if key not in self._found and self.cache is not None:
@@ -121,7 +124,8 @@ class LayerWays:
 
 def _way(option: LayerOption) -> Way:
     return Way(
-        energy_pj=option.energy_pj, cycles=option.cycles, stored_words=option.stored_words, trees=option.trees
+        energy_pj=option.energy_pj, cycles=option.cycles, stored_words=option.stored_words,
+        buffer_bits=buffer_bits(option.mapped), trees=option.trees,
     )  # fmt: skip
 
 
@@ -130,6 +134,7 @@ def _as_json(way: Way) -> dict[str, Any]:
         "energy_pj": way.energy_pj,
         "cycles": way.cycles,
         "stored_words": way.stored_words,
+        "buffer_bits": way.buffer_bits,
         "trees": [tree_to_text(tree) for tree in way.trees],
     }
 
@@ -137,5 +142,6 @@ def _as_json(way: Way) -> dict[str, Any]:
 def _from_json(value: Mapping[str, Any]) -> Way:
     return Way(
         energy_pj=value["energy_pj"], cycles=value["cycles"], stored_words=value["stored_words"],
+        buffer_bits=value["buffer_bits"],
         trees=tuple(map(parse_tree, value["trees"])),
     )  # fmt: skip

@@ -23,6 +23,7 @@ class Point:
         matrix_parameters: Words of the encoder's weights as they are stored.
         estimated_loss: By the estimate of the search.
         area_mm2: Of the machine, where it is searched too; else 0.
+        buffer_bits: Occupied on the chip at the peak.
         failure: Why the design could not be costed; its figures are then 0. None if it could.
     """
 
@@ -31,6 +32,7 @@ class Point:
     matrix_parameters: int
     estimated_loss: float
     area_mm2: float = 0.0
+    buffer_bits: int = 0
     failure: str | None = None
 
     @property

@@ -180,6 +180,7 @@ def _as_point(cost: DesignCost) -> Point:
     return Point(
         energy_pj=cost.energy_pj, cycles=cost.cycles, matrix_parameters=cost.matrix_parameters,
         estimated_loss=cost.estimated_loss, area_mm2=cost.area_mm2 or 0.0,
+        buffer_bits=cost.buffer_bits,
     )  # fmt: skip
 
 
