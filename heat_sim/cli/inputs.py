@@ -9,22 +9,19 @@ from heat_sim.codesign.space import check_formats
 from heat_sim.errors import SpecError, describe
 from heat_sim.report.run_folder import check_is_new
 from heat_sim.specs import ArchitectureSpec, load_architecture
-
-_PACKAGE = Path(__file__).resolve().parent.parent
-_PRESETS = (_PACKAGE / "data" / "arch_specs", _PACKAGE.parent / "arch_specs")
-"""Where the accelerators that come with heat_sim lie: in an installed package, in a source tree."""
+from heat_sim.specs.presets import preset_folder, preset_names
 
 
 def architecture_files(arch: Path, ert: Path | None) -> tuple[Path, ...]:
     """Return the files of an architecture given as a file, a folder with arch.yaml, or the name of a preset."""
     if not arch.exists() and len(arch.parts) == 1:
-        known = sorted({p.name for root in _PRESETS if root.is_dir() for p in root.iterdir() if p.is_dir()})
-        if arch.name not in known:
+        preset = preset_folder(arch.name)
+        if preset is None:
             raise SpecError(
                 describe("--arch", "no such file, folder or preset", got=arch,
-                         expected=f"a path, or {', '.join(known)}", remedy="Correct the name.")
+                         expected=f"a path, or {', '.join(preset_names())}", remedy="Correct the name.")
             )  # fmt: skip
-        arch = next(root / arch.name for root in _PRESETS if (root / arch.name).is_dir())
+        arch = preset
     if arch.is_dir():
         beside = arch / "ert.yaml"
         ert = ert or (beside if beside.is_file() else None)

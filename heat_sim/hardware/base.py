@@ -6,10 +6,7 @@ from pathlib import Path
 
 from heat_sim.errors import SpecError, describe
 from heat_sim.specs import ArchitectureSpec, load_architecture
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-_PRESETS = (_PACKAGE / "data" / "arch_specs", _PACKAGE.parent / "arch_specs")
-"""Where the accelerators that come with heat_sim lie: in an installed package, in a source tree."""
+from heat_sim.specs.presets import preset_folder, preset_names
 
 
 def load_base(named: str, *, beside: Path) -> ArchitectureSpec:
@@ -25,13 +22,11 @@ def load_base(named: str, *, beside: Path) -> ArchitectureSpec:
     >>> load_base("simba_l", beside=Path("docs")).architecture.name
     'simba_l'
     """
-    places = [beside / named, *(root / named for root in _PRESETS if Path(named).name == named)]
-    found = next((place for place in places if place.exists()), None)
+    found = beside / named if (beside / named).exists() else preset_folder(named)
     if found is None:
-        known = sorted({path.parent.name for root in _PRESETS for path in root.glob("*/arch.yaml")})
         raise SpecError(
             describe("base", "no such file, folder or preset", got=named,
-                     expected=f"a path from {beside}, or {', '.join(known)}", remedy="Correct it.")
+                     expected=f"a path from {beside}, or {', '.join(preset_names())}", remedy="Correct it.")
         )  # fmt: skip
     if not found.is_dir():
         return load_architecture(found)

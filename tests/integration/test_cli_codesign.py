@@ -98,6 +98,15 @@ def test_queries_keys_and_values_are_factorised_jointly(config, environment, tmp
         assert len([name for name, layer in design.layers for name in (layer.members or (name,))]) == 12
 
 
+def test_the_manifest_alone_makes_the_same_run_again(run, environment, tmp_path) -> None:
+    again = tmp_path / "again"
+    again.mkdir()
+    (again / "manifest.json").write_bytes((run / "manifest.json").read_bytes())
+    heat_sim("codesign", "--resume", again, "--jobs", 1, environment=environment)
+    for name in ("points.jsonl", "front.csv", *(f"designs/{path.name}" for path in (run / "designs").iterdir())):
+        assert (again / name).read_bytes() == (run / name).read_bytes()
+
+
 def test_an_estimate_that_needs_weights_is_refused(config, environment, tmp_path) -> None:
     done = codesign(config, tmp_path / "no", "--estimate", "fisher", environment=environment, code=2)
     assert "needs the weights of a model" in done.stderr
