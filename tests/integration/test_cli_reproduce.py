@@ -80,6 +80,21 @@ def test_rows_beside_the_published_ones(run, chip, tmp_path) -> None:
     assert [round(row["heat"]["edp_gain"], 1) for row in found["rows"][:3]] == [11.6, 7.6, 5.1]  # 5.21 / 0.45 ..
 
 
+@pytest.mark.slow
+def test_our_front_stands_beside_the_rows_of_bert(run, chip, tmp_path) -> None:
+    code, out, err = run(
+        "reproduce", "heat", "--arch", chip, "--ert", tmp_path / "ert.yaml", "--rows", "tucker-a1", "--tokens", 128,
+        "--front", "--population", 8, "--generations", 1, "--jobs", 1, "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "## Our front, 128 tokens: EDP gain at the estimated loss of each row" in out
+    found = json.loads((tmp_path / "out" / "heat.json").read_text(encoding="utf-8"))
+    (beside,) = found["front"]
+    assert (beside["row"], beside["tokens"]) == ("tucker-a1", 128)
+    assert 0 < beside["estimated_loss"] < 1
+    assert f"{beside['edp_gain']:.2f}x" in out
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
