@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from heat_sim.cli.inputs import architecture_files
+from heat_sim.cli.inputs import architecture_files, read_architecture
 from heat_sim.cli.sites import Cores
 from heat_sim.codesign.aims import Aims, parse_constraints
 from heat_sim.codesign.layer_ways import Order
 from heat_sim.codesign.space import Per
+from heat_sim.codesign.strategy_names import BASELINES, EVOLUTIONARY, check_heat_objectives
 from heat_sim.errors import SpecError, describe
+from heat_sim.hardware import load_space
 from heat_sim.report.manifest import spec_hashes
 from heat_sim.report.run_folder import read_manifest
 
@@ -72,6 +74,18 @@ class SearchPlan:
     seed: int
 
     def __post_init__(self) -> None:
+        # What cannot be read is refused at once, before the minutes of training.
+        if self.strategy not in EVOLUTIONARY + BASELINES:
+            raise SpecError(
+                describe("--strategy", "unknown", got=self.strategy, expected=", ".join(EVOLUTIONARY + BASELINES),
+                         remedy="Choose one.")
+            )  # fmt: skip
+        if self.strategy == "heat":
+            check_heat_objectives(self.aims.objectives)
+        if self.hardware is not None:
+            load_space(
+                self.hardware, base=read_architecture(Path(self.arch), None if self.ert is None else Path(self.ert))
+            )
         if self.aims.needs_area and self.hardware is None:
             raise SpecError(
                 describe("area", "not known", got="one machine", expected="--hardware FILE",

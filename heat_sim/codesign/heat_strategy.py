@@ -14,7 +14,7 @@ from heat_sim.codesign.nsga2 import evolve_ranks
 from heat_sim.codesign.pareto import non_dominated
 from heat_sim.codesign.space import RANK_STEPS, DesignSpace, Genome, dense_genome
 from heat_sim.codesign.strategy import Figures, Generation, Search
-from heat_sim.errors import SpecError, describe
+from heat_sim.codesign.strategy_names import check_heat_objectives
 
 _GAMMA = 0.25
 """Exponent of E x T, as published."""
@@ -33,11 +33,7 @@ def heat_strategy(search: Search) -> None:
     Raises:
         SpecError: EDP or loss is no objective.
     """
-    if not {"edp", "loss"} <= set(search.objectives):
-        raise SpecError(
-            describe("strategy heat", "other objectives", got=", ".join(search.objectives), expected="edp, loss",
-                     remedy="Search for these two.")
-        )  # fmt: skip
+    check_heat_objectives(search.objectives)
     formats = list(dict.fromkeys(name for slot in search.space.slots for name, _ in slot.options if name != "dense"))
     runs = [(name, budget) for name in formats for budget in _BUDGETS]
     chosen = {name: _level_1(search, name) for name in formats}
