@@ -119,14 +119,14 @@ def test_a_machine_is_chosen_with_the_design(config, environment, tmp_path) -> N
     out = tmp_path / "run"
     codesign(
         config, out, "--hardware", ranges, "--formats", "low-rank", "--objectives", "edp,loss,area",
-        "--constraint", "area <= 0.6",
+        "--constraint", "area <= 0.65", "--per", "shape",
         environment=environment,
     )  # fmt: skip
     with (out / "front.csv").open(encoding="utf-8") as file:
         dense, *rows = csv.DictReader(file)
     assert rows
     assert float(dense["area_mm2"]) == pytest.approx(0.6621, abs=1e-4)  # docs/hardware.md: the base
-    assert all(float(row["area_mm2"]) <= 0.6 for row in rows)
+    assert all(float(row["area_mm2"]) <= 0.65 for row in rows)
     assert "area (mm2)" in (out / "front.md").read_text(encoding="utf-8")
     machine = out / "machines" / rows[0]["design"]
     spec = load_architecture(machine / "arch.yaml", ert=machine / "ert.yaml")
@@ -148,7 +148,7 @@ def test_an_unknown_strategy_is_refused_before_anything_is_written(config, envir
 
 
 def test_ablations_are_runs_of_their_own_and_a_table(run, environment) -> None:
-    names = "mac-order,low-rank-only,no-seeding,heat,uniform,tensorly,random"
+    names = "mac-order,no-seeding,heat,uniform"
     done = heat_sim("ablate", run, "--only", names, "--losses", "0.3,0.6", "--jobs", 1, environment=environment)
     table = done.stdout.splitlines()
     assert table[0].startswith("| search")
