@@ -29,7 +29,7 @@ FOLDER = "ablations"
 def variants(arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what to change in the arguments of a run, by the name of the ablation.
 
-    >>> list(variants({"fuse": False, "formats": "low-rank,cp"}))[:4]
+    >>> list(variants({"fuse": False, "joint": False, "formats": "low-rank,cp"}))[:4]
     ['fusion', 'mac-order', 'low-rank-only', 'cp-only']
     """
     formats = [name for name in searched_formats(arguments["formats"]) if name != "dense"]

@@ -51,7 +51,7 @@ def words(model: Path, out: Path) -> list[str]:
     return [
         *HEAT_SIM, "codesign", "--model", str(model), "--calibration", str(model / "calibration.npz"),
         "--arch", "simba_l", "--tokens", "16", "--formats", "low-rank", "--population", "10",
-        "--generations", "12", "--out", str(out),
+        "--generations", "100", "--out", str(out),
     ]  # fmt: skip
 
 

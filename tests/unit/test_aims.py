@@ -32,7 +32,7 @@ def test_a_point_that_failed_keeps_to_nothing() -> None:
 
 def test_all_constraints_that_cannot_be_read_are_told_together() -> None:
     with pytest.raises(SpecError) as refused:
-        parse_constraints(["loss < 0.1", "loss <= 0.1", "area <= 4", "gain >= many", "gain >= inf"])
+        parse_constraints(["loss < 0.1", "loss <= 0.1", "volts <= 4", "gain >= many", "gain >= inf"])
     assert len(refused.value.problems) == 4
     assert parse_constraints([" loss<=1e-1 "]) == (Constraint(measure="loss", sense="<=", bound=0.1),)
 
