@@ -51,15 +51,22 @@ def words(model: Path, out: Path) -> list[str]:
     return [
         *HEAT_SIM, "codesign", "--model", str(model), "--calibration", str(model / "calibration.npz"),
         "--arch", "simba_l", "--tokens", "16", "--formats", "low-rank", "--population", "10",
-        "--generations", "100", "--out", str(out),
+        "--generations", "12", "--out", str(out),
     ]  # fmt: skip
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def stopped(command: list[str], folder: Path, *, after: int, by: signal.Signals, environment: dict[str, str]) -> int:
     """Send a signal when so many more points are on the disk; return the exit code."""
     points = folder / "points.jsonl"
     before = points.read_bytes().count(b"\n") if points.exists() else 0
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+    # A shell that runs the suite in the background ignores SIGINT, and so would this child.
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, preexec_fn=_heed_interrupts
+    ) as process:
         while process.poll() is None:
             if points.exists() and points.read_bytes().count(b"\n") >= before + after:
                 process.send_signal(by)
