@@ -64,9 +64,9 @@ def ablate_command(
 
     Ablations: fusion (no-fusion, if the run has it), mac-order (contraction orders by multiply-accumulates), each
     format by itself, frobenius (projection of weights instead of outputs), no-seeding, joint (queries, keys and values
-    factorised jointly), and other strategies: heat
-    (HEAT's three levels with orders by multiply-accumulates), uniform, tensorly, random. Each is a run of its own below
-    RUN/ablations; what is there is not searched again, what was stopped goes on.
+    factorised jointly), and other strategies: heat (HEAT's three levels with orders by multiply-accumulates), uniform,
+    tensorly, random. Each is a run of its own below RUN/ablations; what is there is not searched again, what was
+    stopped goes on.
 
     Example: heat-sim ablate results/minilm-l6-simba_l-s128-seed0 --only mac-order,no-seeding
     """

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from heat_sim.cli.inputs import architecture_files, read_architecture
+from heat_sim.cli.inputs import architecture_files
 from heat_sim.cli.sites import Cores
 from heat_sim.codesign.aims import Aims, parse_constraints
 from heat_sim.codesign.layer_ways import Order
@@ -17,6 +17,7 @@ from heat_sim.errors import SpecError, describe
 from heat_sim.hardware import load_space
 from heat_sim.report.manifest import spec_hashes
 from heat_sim.report.run_folder import read_manifest
+from heat_sim.specs import load_architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +84,8 @@ class SearchPlan:
         if self.strategy == "heat":
             check_heat_objectives(self.aims.objectives)
         if self.hardware is not None:
-            load_space(
-                self.hardware, base=read_architecture(Path(self.arch), None if self.ert is None else Path(self.ert))
-            )
+            arch, *ert = architecture_files(Path(self.arch), None if self.ert is None else Path(self.ert))
+            load_space(self.hardware, base=load_architecture(arch, ert=ert[0] if ert else None))
         if self.aims.needs_area and self.hardware is None:
             raise SpecError(
                 describe("area", "not known", got="one machine", expected="--hardware FILE",

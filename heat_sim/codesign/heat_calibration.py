@@ -86,7 +86,7 @@ def scaled(architecture: Architecture, scales: MemoryScales) -> Architecture:
 
 
 def _replaced(level: StorageLevel, changes: dict[str, float]) -> StorageLevel:
-    return replace(level, **changes)  # type: ignore[arg-type]
+    return replace(level, **changes)  # type: ignore[arg-type]  # the fields are looked up by name
 
 
 def distance(ratios: DenseRatios) -> float:

@@ -88,7 +88,7 @@ def _estimated(axes: Axes, rows: Sequence[Point]) -> None:
     for row in rows:
         if row.design == _DENSE:
             axes.plot([row.estimated_loss], [row.edp_gain], "s", color=_GREY, markersize=5, label="dense")
-    axes.set_xlabel("estimated loss (relative output error)")
+    axes.set_xlabel("estimated loss")
     _gain_axis(axes, rows)
     axes.legend(frameon=False)
 

@@ -46,7 +46,7 @@ def drawn(axes: Axes) -> dict[str, list[tuple[float, float]]]:
 def test_without_measurements_there_is_one_panel() -> None:
     (axes,) = front_figure(ESTIMATED).axes
     assert drawn(axes) == {"front": [(0.1, 2.0), (0.3, 6.0)], "dense": [(0.0, 1.0)]}
-    assert axes.get_xlabel() == "estimated loss (relative output error)"
+    assert axes.get_xlabel() == "estimated loss"
     assert axes.get_ylabel() == "EDP gain over dense"
     assert axes.get_yscale() == "log"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["1x", "2x", "5x"]
