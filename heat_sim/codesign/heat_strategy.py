@@ -45,6 +45,19 @@ def heat_strategy(search: Search) -> None:
         search.report(Generation(index=done, evaluations=number * each * search.population, front=()))
 
 
+def heat_number(edp: float, loss: float) -> float:
+    """Return ``(1 - Acc) (E T)^0.25``, what HEAT's second level minimises.
+
+    Args:
+        edp: Over that of the dense network.
+        loss: Estimated; 1 and above is a guess.
+
+    >>> heat_number(1.0, 0.0), heat_number(16.0, 0.0), heat_number(1.0, 2.0)
+    (0.12, 0.24, 0.5)
+    """
+    return float((_DENSE_ERROR + (_GUESS - _DENSE_ERROR) * min(1.0, loss)) * edp**_GAMMA)
+
+
 def _level_1(search: Search, name: str) -> list[int]:
     """Return an option of each slot: of the Pareto set over cost, error and size, the shape with the least error.
 
@@ -87,11 +100,9 @@ def _level_2(search: Search, options: Sequence[int], *, budget: float) -> None:
     whole = sum(slot.members * slot.shape[0] * slot.shape[1] for slot in space.slots)
 
     def score(genome: Genome, figures: Figures) -> float:
-        lost = min(1.0, figures[0][loss])
-        error = _DENSE_ERROR + (_GUESS - _DENSE_ERROR) * lost
         excess = max(0.0, _parameters(space, genome) / (budget * whole) - 1.0)
         missed = sum(max(0.0, each) for each in figures[1])
-        return float(error * figures[0][edp] ** _GAMMA * (1.0 + excess + missed))
+        return heat_number(figures[0][edp], figures[0][loss]) * (1.0 + excess + missed)
 
     evolve_ranks(search, options=options, score=score, first=list(_uniform(space, options)))
 

@@ -38,6 +38,20 @@ def test_only_what_is_kept_on_the_chip_counts() -> None:
     assert {buffer_bits(each) for each in found.front} == {8 * 3}
 
 
+def test_every_instance_that_is_used_counts() -> None:
+    memory, buffer = TOY.levels
+    files = StorageLevel(name="RF", capacity_words=4, word_bits=4, read_energy_pj=0.1, write_energy_pj=0.1,
+                         update_energy_pj=0.1)  # fmt: skip
+    chip = dataclasses.replace(TOY, levels=(memory, dataclasses.replace(buffer, fanout_x=2), files))
+    nothing = frozenset({"Inputs", "Weights", "Outputs"})
+    spread = {
+        "GLB": LevelConstraints(bypass=nothing, spatial_bounds={"m": 2}),
+        "RF": LevelConstraints(keep=frozenset({"Outputs"}), bypass=nothing - {"Outputs"}, temporal_bounds={"k": 0}),
+    }
+    found = Machine(architecture=chip, constraints=spread).map_cascade(PRODUCT, weights=frozenset({"B"}))
+    assert {buffer_bits(each) for each in found.front} == {2 * 1 * 4}  # files with one word of Z of 4 bits each
+
+
 def test_no_way_occupies_more_than_there_is() -> None:
     ways = LayerWays(machine=Machine(architecture=ARCHITECTURE, fuse=False), tokens=NETWORK.tokens)
     room = 2048 * 16 + 16 * 8 * 16  # the GLB, and 16 register files; words of 16 bits

@@ -8,9 +8,10 @@ import pytest
 
 from heat_sim.codesign.estimate import WeightError
 from heat_sim.codesign.evaluator import Evaluator
-from heat_sim.codesign.heat_front import search_beside
+from heat_sim.codesign.heat_front import _gain, search_beside
 from heat_sim.codesign.heat_rerun import RerunRow
 from heat_sim.codesign.heat_rows import heat_row
+from heat_sim.codesign.points import Point
 from heat_sim.codesign.search import SearchSettings
 from heat_sim.codesign.space import dense_genome, design_space
 from heat_sim.codesign.stand_in import stand_in_errors
@@ -50,6 +51,14 @@ def test_our_front_is_at_least_the_row_if_it_searches_longer_than_not_at_all(row
     table = beside_table(beside).splitlines()
     assert table[2].startswith("| Tucker a1")
     assert f"{first.edp_gain:.2f}x" in table[2]
+
+
+def test_the_gain_is_that_of_the_best_point_that_loses_no_more() -> None:
+    points = [
+        Point(energy_pj=edp, cycles=1, matrix_parameters=1, estimated_loss=loss)
+        for edp, loss in ((50.0, 0.1), (20.0, 0.2), (40.0, 0.2), (10.0, 0.3))
+    ]
+    assert [_gain(points, 100.0, loss) for loss in (0.05, 0.1, 0.2, 0.25, 0.3)] == [1.0, 2.0, 5.0, 5.0, 10.0]
 
 
 def test_nothing_is_gained_at_no_loss(rows) -> None:

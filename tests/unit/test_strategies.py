@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from heat_sim.codesign.baselines import tensorly_ranks
+from heat_sim.codesign.baselines import _SHARES, tensorly_ranks
 from heat_sim.codesign.encoding import Encoding
 from heat_sim.codesign.pareto import hypervolume
 from heat_sim.codesign.search import SearchSettings
@@ -102,6 +102,13 @@ def test_tensorly_ranks_keep_about_the_share_that_was_asked_for() -> None:
     asked, _ = run("tensorly")
     for genome in asked[1:]:
         assert len({each.format for each in SPACE.decode(genome)}) == 1
+        for slot, each in zip(SPACE.slots, SPACE.decode(genome), strict=True):
+            if each.format == "low-rank":
+                values = slot.rank_values[[name for name, _ in slot.options].index("low-rank")][0]
+                wanted = {tensorly_ranks("low-rank", each.tensorization, share)[0] for share in _SHARES}
+                assert each.ranks[0] in {min(values, key=lambda value: abs(value - rank)) for rank in wanted}
+    found = {SPACE.decode(genome)[0].ranks for genome in asked[1:] if SPACE.decode(genome)[0].format == "low-rank"}
+    assert len(found) > 3  # small ones and large ones
 
 
 def test_an_unknown_strategy_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from heat_sim.codesign.estimate import WeightError
 from heat_sim.codesign.machines import Machines
-from heat_sim.codesign.matrix_errors import Squares
+from heat_sim.codesign.matrix_errors import MatrixErrors, Squares
 from heat_sim.codesign.prefetch import Prefetch
 from heat_sim.codesign.search import SearchSettings, search_designs
 from heat_sim.codesign.sites import ErrorsTask, MachineSite, StandInSite, run_task
@@ -150,6 +150,29 @@ def test_errors_are_found_on_disk_by_the_next_one(tmp_path) -> None:
         assert not changed.knows("a", low_rank(3))
         assert not changed.knows("a", low_rank(4))
         assert again.whole("a") == StandInErrors(shapes=shapes).whole("a")
+
+
+def test_what_a_worker_finds_goes_to_the_matrix_it_was_asked_for() -> None:
+    errors = MatrixErrors(
+        weights={name: np.full((2, 2), k + 1.0) for k, name in enumerate("abc")},
+        second_moments=dict.fromkeys("abc", np.eye(2)),
+    )
+    half = Factorization(format="low-rank", tensorization=Tensorization(out_modes=(2,), in_modes=(2,)), ranks=(1,))
+    errors.learn("b", half, Squares(9.0, 9.0, 9.0))  # known: it is not asked for
+
+    class Elsewhere:
+        def run(self, tasks):
+            return [
+                tuple(Squares(float(ord(name)), 0.0, 0.0) for name in task.names)
+                if isinstance(task, ErrorsTask)
+                else None
+                for task in tasks
+            ]
+
+    machines = Machines(network=NETWORK, estimate=WeightError(errors=errors), base=MACHINE)
+    prefetch = Prefetch(workers=Elsewhere(), machines=machines, of_errors=STAND_INS, errors=errors)
+    prefetch([((), dict.fromkeys("abc", half))])
+    assert [errors(name, half).weight for name in "abc"] == [ord("a"), 9.0, ord("c")]
 
 
 def test_a_task_of_errors_returns_them_in_the_order_of_its_names() -> None:
