@@ -1,9 +1,10 @@
-"""Texts as padded token batches, rows of like length together so that little is padding."""
+"""Rows of a task as batches, rows of like length together so that little is padding."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,9 +16,55 @@ _POOL_BATCHES = 32
 """Shuffled rows are sorted by length within pools of so many batches: near-equal lengths, still random company."""
 
 
+NO_LABEL = -100
+"""Label of a place whose logits count in no loss: padding, or the later pieces of a word. Torch ignores it too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Batch:
+    """Rows as a model takes them.
+
+    Attributes:
+        inputs: Arguments of the model by name, rows first.
+        labels: int64, (rows,) for one class a row, (rows, places) for more; `NO_LABEL` where there is none.
+        attention_mask: (rows, length) int64, 1 on tokens and 0 on padding, as the encoder's hidden states are long.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    attention_mask: Tensor
+
+    @classmethod
+    def of_tokens(cls, *, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Batch:
+        """Return the batch of one text a row, (rows, length) int64 each but for the labels.
+
+        >>> ones = torch.ones(2, 3, dtype=torch.int64)
+        >>> sorted(Batch.of_tokens(input_ids=ones, attention_mask=ones, labels=ones[:, 0]).inputs)
+        ['attention_mask', 'input_ids']
+        """
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        return cls(inputs=inputs, labels=labels, attention_mask=attention_mask)
+
+    @property
+    def input_ids(self) -> Tensor:
+        """Token numbers, (rows, length) int64; of a batch of text only."""
+        return self.inputs["input_ids"]
+
+
+class Rows(Protocol):
+    """Encoded rows of a task: what batches are made of."""
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """How long each row is: rows of like length share a batch."""
+
+    def batch(self, places: Sequence[int]) -> Batch:
+        """Return some of the rows, by their numbers, padded to the longest of them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedRows:
-    """Token numbers of some rows of a task.
+    """Token numbers of some rows of a task with one text and one class a row.
 
     Attributes:
         tokens: Token numbers of each row, special tokens included.
@@ -29,20 +76,29 @@ class EncodedRows:
     labels: tuple[int, ...]
     pad: int
 
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each row."""
+        return tuple(map(len, self.tokens))
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Batch:
-    """Rows padded to the longest of them.
+    def batch(self, places: Sequence[int]) -> Batch:
+        """Return some of the rows, padded to the longest of them.
 
-    Attributes:
-        input_ids: (rows, length) int64.
-        attention_mask: (rows, length) int64, 1 on tokens and 0 on padding.
-        labels: (rows,) int64.
-    """
-
-    input_ids: Tensor
-    attention_mask: Tensor
-    labels: Tensor
+        >>> EncodedRows(tokens=((1, 2, 3), (4,)), labels=(0, 1), pad=0).batch([1, 0]).input_ids.tolist()
+        [[4, 0, 0], [1, 2, 3]]
+        """
+        length = max(len(self.tokens[row]) for row in places)
+        ids = np.full((len(places), length), self.pad, dtype=np.int64)
+        mask = np.zeros((len(places), length), dtype=np.int64)
+        for place, row in enumerate(places):
+            tokens = self.tokens[row]
+            ids[place, : len(tokens)] = tokens
+            mask[place, : len(tokens)] = 1
+        return Batch.of_tokens(
+            input_ids=torch.from_numpy(ids),
+            attention_mask=torch.from_numpy(mask),
+            labels=torch.tensor([self.labels[row] for row in places], dtype=torch.int64),
+        )
 
 
 def encode(
@@ -74,43 +130,40 @@ def encode(
     )
 
 
-def sorted_batches(rows: EncodedRows, *, batch_size: int) -> tuple[Batch, ...]:
+def sorted_batches(rows: Rows, *, batch_size: int) -> tuple[Batch, ...]:
     """Return every row once, shortest first: for measuring.
 
     >>> rows = EncodedRows(tokens=((1, 2, 3), (4,), (5, 6)), labels=(0, 1, 0), pad=0)
     >>> [batch.input_ids.tolist() for batch in sorted_batches(rows, batch_size=2)]
     [[[4, 0], [5, 6]], [[1, 2, 3]]]
     """
-    order = sorted(range(len(rows.tokens)), key=lambda row: len(rows.tokens[row]))
-    return tuple(_pad(rows, order[start : start + batch_size]) for start in range(0, len(order), batch_size))
+    lengths = rows.lengths
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    return tuple(rows.batch(order[start : start + batch_size]) for start in range(0, len(order), batch_size))
 
 
-def shuffled_batches(rows: EncodedRows, *, batch_size: int, rng: np.random.Generator) -> tuple[Batch, ...]:
+def shuffled_places(rows: Rows, *, batch_size: int, rng: np.random.Generator) -> tuple[tuple[int, ...], ...]:
+    """Return the row numbers of random batches of like length, every row once: the order of one epoch of training.
+
+    >>> rows = EncodedRows(tokens=((1, 2, 3), (4,), (5, 6)), labels=(0, 1, 0), pad=0)
+    >>> sorted(sum(shuffled_places(rows, batch_size=2, rng=np.random.default_rng(0)), ()))
+    [0, 1, 2]
+    """
+    lengths = rows.lengths
+    order = [int(row) for row in rng.permutation(len(lengths))]
+    pool = batch_size * _POOL_BATCHES
+    batches: list[tuple[int, ...]] = []
+    for start in range(0, len(order), pool):
+        near = sorted(order[start : start + pool], key=lambda row: lengths[row])
+        batches += [tuple(near[first : first + batch_size]) for first in range(0, len(near), batch_size)]
+    return tuple(batches[int(place)] for place in rng.permutation(len(batches)))
+
+
+def shuffled_batches(rows: Rows, *, batch_size: int, rng: np.random.Generator) -> tuple[Batch, ...]:
     """Return every row once, in random batches of like length: one epoch of training.
 
     >>> rows = EncodedRows(tokens=((1, 2, 3), (4,), (5, 6)), labels=(0, 1, 0), pad=0)
     >>> sum(len(batch.labels) for batch in shuffled_batches(rows, batch_size=2, rng=np.random.default_rng(0)))
     3
     """
-    order = [int(row) for row in rng.permutation(len(rows.tokens))]
-    pool = batch_size * _POOL_BATCHES
-    batches = []
-    for start in range(0, len(order), pool):
-        near = sorted(order[start : start + pool], key=lambda row: len(rows.tokens[row]))
-        batches += [_pad(rows, near[first : first + batch_size]) for first in range(0, len(near), batch_size)]
-    return tuple(batches[int(place)] for place in rng.permutation(len(batches)))
-
-
-def _pad(rows: EncodedRows, chosen: list[int]) -> Batch:
-    length = max(len(rows.tokens[row]) for row in chosen)
-    ids = np.full((len(chosen), length), rows.pad, dtype=np.int64)
-    mask = np.zeros((len(chosen), length), dtype=np.int64)
-    for place, row in enumerate(chosen):
-        tokens = rows.tokens[row]
-        ids[place, : len(tokens)] = tokens
-        mask[place, : len(tokens)] = 1
-    return Batch(
-        input_ids=torch.from_numpy(ids),
-        attention_mask=torch.from_numpy(mask),
-        labels=torch.tensor([rows.labels[row] for row in chosen], dtype=torch.int64),
-    )
+    return tuple(rows.batch(places) for places in shuffled_places(rows, batch_size=batch_size, rng=rng))

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers.pytorch_utils import Conv1D
 
 from heat_sim.distill.batches import Batch, encode, sorted_batches
 from heat_sim.distill.calibration import Calibration, load_calibration, save_calibration
+from heat_sim.distill.forward import cross_entropy, logits_of
 from heat_sim.distill.progress import Progress, ProgressEvent, ignore_progress
 from heat_sim.distill.tasks import TextTask
 from heat_sim.distill.teacher import Teacher
@@ -110,7 +110,7 @@ def second_moments(
     >>> from transformers import BertConfig, BertForSequenceClassification
     >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=9)
     >>> one = torch.ones(3, 4, dtype=torch.int64)
-    >>> batches = [Batch(input_ids=one, attention_mask=one, labels=one[:, 0])]
+    >>> batches = [Batch.of_tokens(input_ids=one, attention_mask=one, labels=one[:, 0])]
     >>> second_moments(BertForSequenceClassification(tiny), batches)["encoder.layer.0.output.dense"].shape
     (16, 16)
     """
@@ -136,7 +136,7 @@ def second_moments(
             for step, batch in enumerate(batches, start=1):
                 seen.clear()
                 keep = batch.attention_mask.bool()
-                model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+                model(**batch.inputs)
                 progress(ProgressEvent(stage="calibrate", step=step, steps=len(batches)))
     finally:
         for handle in handles:
@@ -168,7 +168,7 @@ def gradient_moments(
     >>> from transformers import BertConfig, BertForSequenceClassification
     >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=9)
     >>> one = torch.ones(3, 4, dtype=torch.int64)
-    >>> batches = [Batch(input_ids=one, attention_mask=one, labels=one[:, 0])]
+    >>> batches = [Batch.of_tokens(input_ids=one, attention_mask=one, labels=one[:, 0])]
     >>> gradient_moments(BertForSequenceClassification(tiny), batches)["encoder.layer.0.output.dense"].shape
     (8, 8)
     """
@@ -198,8 +198,7 @@ def gradient_moments(
         with evaluation_mode(model), torch.enable_grad():
             for step, batch in enumerate(batches, start=1):
                 keep = batch.attention_mask.bool()
-                logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-                functional.cross_entropy(logits.float(), batch.labels, reduction="sum").backward()
+                cross_entropy(logits_of(model(**batch.inputs)), batch.labels, reduction="sum").backward()
                 progress(ProgressEvent(stage="calibrate gradients", step=step, steps=len(batches)))
     finally:
         for handle in handles:

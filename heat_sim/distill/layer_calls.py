@@ -74,7 +74,7 @@ def record_calls(model: Any, batches: Sequence[Batch]) -> dict[str, list[LayerCa
         with evaluation_mode(model), torch.inference_mode():
             for batch in batches:
                 keep = batch.attention_mask.bool()
-                model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+                model(**batch.inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -139,7 +139,7 @@ class LayerByLayer:
                         if layer_of(name) == self._at:
                             self._run(self._at, k)
                         else:
-                            self._model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+                            self._model(**batch.inputs)
                 except _Reached:
                     pass
                 yield found.pop()[batch.attention_mask.bool()].to(torch.float64).numpy()

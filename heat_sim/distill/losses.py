@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from heat_sim.distill.batches import NO_LABEL
+from heat_sim.distill.forward import cross_entropy
+
 
 def layerwise_loss(
     student: tuple[Sequence[Tensor], Sequence[Tensor]],
@@ -44,9 +47,9 @@ def logit_loss(student: Tensor, teacher: Tensor, *, labels: Tensor, temperature:
     Hinton, Vinyals and Dean 2015; T^2 keeps the gradient of the soft part of one size for every temperature.
 
     Args:
-        student: Logits (rows, classes).
-        teacher: Logits (rows, classes).
-        labels: (rows,) int64.
+        student: Logits (rows, ..., classes).
+        teacher: The same of the teacher.
+        labels: (rows, ...) int64; places without label count in neither part.
         temperature: T.
         soft_weight: 0 (labels only) to 1 (teacher only).
 
@@ -54,14 +57,17 @@ def logit_loss(student: Tensor, teacher: Tensor, *, labels: Tensor, temperature:
     >>> logit_loss(logits, logits, labels=torch.tensor([0]), temperature=2.0, soft_weight=1.0).item()
     0.0
     """
+    counts = labels.reshape(-1) != NO_LABEL
+    ours, theirs = (
+        each.float().reshape(-1, each.shape[-1])[counts] for each in (student, teacher)
+    )  # (places, classes)
     soft = functional.kl_div(
-        functional.log_softmax(student.float() / temperature, dim=-1),
-        functional.log_softmax(teacher.float() / temperature, dim=-1),
+        functional.log_softmax(ours / temperature, dim=-1),
+        functional.log_softmax(theirs / temperature, dim=-1),
         log_target=True,
         reduction="batchmean",
     )
-    hard = functional.cross_entropy(student.float(), labels)
-    return soft_weight * temperature**2 * soft + (1 - soft_weight) * hard
+    return soft_weight * temperature**2 * soft + (1 - soft_weight) * cross_entropy(student, labels)
 
 
 def _relative_square(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from heat_sim.distill.batches import Batch
+from heat_sim.distill.forward import logits_of
 from heat_sim.distill.precision import mixed_precision
 from heat_sim.distill.progress import Progress, ProgressEvent, ignore_progress
 from heat_sim.distill.settings import Precision
@@ -35,7 +36,7 @@ def measure_accuracy(
     >>> from transformers import BertConfig, BertForSequenceClassification
     >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=9)
     >>> one = torch.ones(3, 4, dtype=torch.int64)
-    >>> batches = [Batch(input_ids=one, attention_mask=one, labels=torch.tensor([0, 0, 1]))]
+    >>> batches = [Batch.of_tokens(input_ids=one, attention_mask=one, labels=torch.tensor([0, 0, 1]))]
     >>> round(measure_accuracy(BertForSequenceClassification(tiny), batches), 2) in (0.33, 0.67)
     True
     """
@@ -66,7 +67,7 @@ def correct_rows(
     >>> from transformers import BertConfig, BertForSequenceClassification
     >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, vocab_size=9)
     >>> one = torch.ones(2, 4, dtype=torch.int64)
-    >>> batches = [Batch(input_ids=one, attention_mask=one, labels=torch.tensor([0, 1]))]
+    >>> batches = [Batch.of_tokens(input_ids=one, attention_mask=one, labels=torch.tensor([0, 1]))]
     >>> sorted(correct_rows(BertForSequenceClassification(tiny), batches).tolist())  # both rows are the same text
     [False, True]
     """
@@ -76,7 +77,7 @@ def correct_rows(
     try:
         with torch.inference_mode(), mixed_precision(precision):
             for step, batch in enumerate(batches, start=1):
-                logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
+                logits = logits_of(model(**batch.inputs))
                 right += (logits.argmax(dim=-1) == batch.labels).tolist()
                 progress(ProgressEvent(stage=stage, step=step, steps=len(batches)))
     finally:

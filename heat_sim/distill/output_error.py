@@ -13,6 +13,7 @@ from torch import Tensor
 
 from heat_sim.distill.batches import Batch
 from heat_sim.distill.calibrate import EncoderLinear, encoder_linears, evaluation_mode, oriented, weight_of
+from heat_sim.distill.forward import logits_of
 from heat_sim.distill.layer_calls import encoder_layers, hidden_states, layer_of, record_calls
 from heat_sim.errors import SpecError, describe
 from heat_sim.tensorize.factorization import Factorization
@@ -70,7 +71,7 @@ class BlockOutputError:
     >>> from heat_sim.tensorize.tensorization import Tensorization
     >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=9)
     >>> one = torch.ones(1, 4, dtype=torch.int64)
-    >>> batches = [Batch(input_ids=one, attention_mask=one, labels=one[:, 0])]
+    >>> batches = [Batch.of_tokens(input_ids=one, attention_mask=one, labels=one[:, 0])]
     >>> square = Tensorization(out_modes=(8,), in_modes=(8,))
     >>> rank_1 = Factorization(format="low-rank", tensorization=square, ranks=(1,))
     >>> estimate = BlockOutputError(BertForSequenceClassification(tiny), batches, rebuild=lambda *_: np.zeros((8, 8)))
@@ -135,7 +136,7 @@ class LogitError:
     >>> from transformers import BertConfig, BertForSequenceClassification
     >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=9)
     >>> one = torch.ones(1, 4, dtype=torch.int64)
-    >>> batches = [Batch(input_ids=one, attention_mask=one, labels=one[:, 0])]
+    >>> batches = [Batch.of_tokens(input_ids=one, attention_mask=one, labels=one[:, 0])]
     >>> LogitError(BertForSequenceClassification(tiny), batches, rebuild=lambda *_: np.zeros((8, 8)))({})
     0.0
     """
@@ -165,7 +166,7 @@ class LogitError:
     def _log_probabilities(self, weights: Mapping[str, NDArray[np.floating]]) -> Tensor:
         """Return the logarithms of the probabilities of the classes, (sequences, classes) float64."""
         with evaluation_mode(self._model), torch.inference_mode(), replaced_weights(self._model, weights):
-            logits = [self._model(input_ids=b.input_ids, attention_mask=b.attention_mask).logits for b in self._batches]
+            logits = [logits_of(self._model(**b.inputs)) for b in self._batches]
         return torch.cat(logits).to(torch.float64).log_softmax(dim=-1)
 
 

@@ -134,7 +134,7 @@ def input_groups(model: Any, batch: Batch) -> tuple[tuple[str, ...], ...]:
     >>> from transformers import BertConfig, BertForSequenceClassification
     >>> tiny = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=9)
     >>> one = torch.ones(1, 4, dtype=torch.int64)
-    >>> batch = Batch(input_ids=one, attention_mask=one, labels=one[:, 0])
+    >>> batch = Batch.of_tokens(input_ids=one, attention_mask=one, labels=one[:, 0])
     >>> [len(group) for group in input_groups(BertForSequenceClassification(tiny), batch)]
     [3, 1, 1, 1]
     """
@@ -151,7 +151,7 @@ def input_groups(model: Any, batch: Batch) -> tuple[tuple[str, ...], ...]:
     handles = [linear.register_forward_pre_hook(watch(name)) for name, linear in encoder_linears(model).items()]
     try:
         with torch.inference_mode():
-            model(input_ids=batch.input_ids, attention_mask=batch.attention_mask)
+            model(**batch.inputs)
     finally:
         for handle in handles:
             handle.remove()

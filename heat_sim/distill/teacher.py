@@ -11,10 +11,10 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor
-from torch.nn import functional
 
 from heat_sim.cache_folder import cache_folder, content_key, published
 from heat_sim.distill.batches import Batch, encode, sorted_batches
+from heat_sim.distill.forward import cross_entropy, logits_of
 from heat_sim.distill.loop import seeded_torch, train_epochs
 from heat_sim.distill.measure import measure_accuracy
 from heat_sim.distill.precision import resolve_precision
@@ -106,8 +106,7 @@ def _fine_tune(pretrained: Path, task: TextTask, into: Path, *, settings: FineTu
         model = load_classifier(pretrained, classes=task.class_names).train()
 
         def loss(batch: Batch) -> Tensor:
-            logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask).logits
-            return functional.cross_entropy(logits.float(), batch.labels)
+            return cross_entropy(logits_of(model(**batch.inputs)), batch.labels)
 
         history = train_epochs(
             model,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from heat_sim.distill.batches import Batch, encode
+from heat_sim.distill.forward import logits_of, run
 from heat_sim.distill.loop import seeded_torch, train_epochs
 from heat_sim.distill.losses import layerwise_loss, logit_loss
 from heat_sim.distill.progress import Progress, ignore_progress
@@ -66,8 +67,8 @@ def distill(
 
     def layers(batch: Batch) -> Tensor:
         with torch.no_grad():
-            target = _outputs(teacher.model, batch, internal=True)
-        output = _outputs(trained, batch, internal=True)
+            target = run(teacher.model, batch, internal=True)
+        output = run(trained, batch, internal=True)
         # hidden_states[0] is the embeddings, which the student shares.
         return layerwise_loss(
             (output.hidden_states[1:], output.attentions),
@@ -77,10 +78,10 @@ def distill(
 
     def logits(batch: Batch) -> Tensor:
         with torch.no_grad():
-            target = _outputs(teacher.model, batch, internal=False)
+            target = logits_of(run(teacher.model, batch))
         return logit_loss(
-            _outputs(trained, batch, internal=False).logits,
-            target.logits,
+            logits_of(run(trained, batch)),
+            target,
             labels=batch.labels,
             temperature=settings.temperature,
             soft_weight=settings.soft_weight,
@@ -108,12 +109,3 @@ def distill(
                 )
             )
     return DistillResult(student=trained.eval(), layerwise_losses=histories[0], logit_losses=histories[1])
-
-
-def _outputs(model: Any, batch: Batch, *, internal: bool) -> Any:
-    return model(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        output_hidden_states=internal,
-        output_attentions=internal,
-    )

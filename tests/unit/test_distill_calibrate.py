@@ -141,13 +141,13 @@ def test_gradient_moments_are_the_mean_over_tokens_one_sequence_and_token_at_a_t
 
 def test_gradient_moments_know_no_batches_and_no_padding(teacher: Teacher, batches: tuple[Batch, ...]) -> None:
     alone, together = batches[:1], batches[0]
-    wider = Batch(
+    wider = Batch.of_tokens(
         input_ids=torch.nn.functional.pad(together.input_ids, (0, 5), value=5),
         attention_mask=torch.nn.functional.pad(together.attention_mask, (0, 5)),
         labels=together.labels,
     )
     rows = tuple(
-        Batch(input_ids=ids[None], attention_mask=mask[None], labels=label[None])
+        Batch.of_tokens(input_ids=ids[None], attention_mask=mask[None], labels=label[None])
         for ids, mask, label in zip(together.input_ids, together.attention_mask, together.labels, strict=True)
     )
     expected = gradient_moments(teacher.model, alone)
@@ -161,7 +161,7 @@ def test_both_moments_of_a_single_token_are_the_square_of_the_losss_slope(
 ) -> None:
     # The gradient of a weight is g x^T then, so ||D^(1/2) M C^(1/2)||^2 = (g^T M x)^2 = <gradient, M>^2, whatever M.
     ids, label = batches[0].input_ids[0, :1], batches[0].labels[0]
-    single = (Batch(input_ids=ids[None], attention_mask=torch.ones_like(ids)[None], labels=label[None]),)
+    single = (Batch.of_tokens(input_ids=ids[None], attention_mask=torch.ones_like(ids)[None], labels=label[None]),)
     second, outer = second_moments(teacher.model, single), gradient_moments(teacher.model, single)
     loss, _ = loss_and_outputs(teacher.model, ids, label)
     # Attention to one token is 1 whatever query and key are: their gradient is nothing.
@@ -285,7 +285,7 @@ def gpt2_batches() -> tuple[Batch, ...]:
     ids = torch.randint(2, 20, (6, 12), generator=torch.Generator().manual_seed(1))
     mask = torch.ones_like(ids)
     mask[0, 9:] = 0
-    return (Batch(input_ids=ids * mask, attention_mask=mask, labels=torch.tensor([0, 1] * 3)),)
+    return (Batch.of_tokens(input_ids=ids * mask, attention_mask=mask, labels=torch.tensor([0, 1] * 3)),)
 
 
 def logits_of(model: Any, batches: tuple[Batch, ...]) -> torch.Tensor:
