@@ -15,12 +15,14 @@ class ProgressEvent:
         step: Steps finished, from 1.
         steps: Steps in all.
         loss: The training loss of this step; None where nothing is trained.
+        accuracy: Share of held-out rows that are right, 0 to 1, at the last check; None before the first.
     """
 
     stage: str
     step: int
     steps: int
     loss: float | None = None
+    accuracy: float | None = None
 
 
 Progress = Callable[[ProgressEvent], None]

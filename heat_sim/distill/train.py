@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from heat_sim.distill.batches import Batch, encode
-from heat_sim.distill.forward import logits_of, run
-from heat_sim.distill.loop import seeded_torch, train_epochs
-from heat_sim.distill.losses import layerwise_loss, logit_loss
+from heat_sim.cache_folder import content_key
+from heat_sim.distill.batches import encode
+from heat_sim.distill.checkpoint import Checkpoints, TrainingState
+from heat_sim.distill.layers import use_fastest_execution
+from heat_sim.distill.loop import seeded_torch
 from heat_sim.distill.progress import Progress, ignore_progress
 from heat_sim.distill.settings import DistillSettings
+from heat_sim.distill.stages import LAYERS, LOGITS, Pair, train_layers, train_logits
 from heat_sim.distill.tasks import TextTask
 from heat_sim.distill.teacher import Teacher
+
+AfterLayers = Callable[[Any], None]
+"""Called with the student after stage 1, in evaluation mode."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,13 +31,32 @@ class DistillResult:
 
     Attributes:
         student: The model, in evaluation mode.
-        layerwise_losses: Loss of every step of stage 1.
-        logit_losses: Loss of every step of stage 2.
+        layers: How stage 1 went: one state, or one per encoder layer, or none.
+        logits: How stage 2 went: one state or none.
     """
 
     student: Any
-    layerwise_losses: tuple[float, ...]
-    logit_losses: tuple[float, ...]
+    layers: tuple[TrainingState, ...]
+    logits: tuple[TrainingState, ...]
+
+    @property
+    def layerwise_losses(self) -> tuple[float, ...]:
+        """Loss of every step of stage 1."""
+        return tuple(loss for state in self.layers for loss in state.losses)
+
+    @property
+    def logit_losses(self) -> tuple[float, ...]:
+        """Loss of every step of stage 2."""
+        return tuple(loss for state in self.logits for loss in state.losses)
+
+
+def training_key(settings: DistillSettings, **parts: str) -> str:
+    """Return what tells one training run from another: its settings and whatever else is named.
+
+    >>> training_key(DistillSettings(), design="d03") == training_key(DistillSettings(seed=1), design="d03")
+    False
+    """
+    return content_key({"settings": asdict(settings), **parts})
 
 
 def distill(
@@ -41,71 +65,64 @@ def distill(
     task: TextTask,
     *,
     settings: DistillSettings | None = None,
+    checkpoints: Checkpoints | None = None,
+    after_layers: AfterLayers | None = None,
+    targets: Sequence[Tensor] | None = None,
     progress: Progress = ignore_progress,
 ) -> DistillResult:
     """Return a trained copy of the student; the given one stays as it is.
 
     Stage 1 fits hidden states and attention maps of every encoder layer to the teacher's, stage 2 the logits to the
-    teacher's (softened) and to the labels. All weights of the student are trained, with dropout, in both stages.
+    teacher's (softened) and to the labels. With dropout, in both stages.
 
     Args:
         teacher: The fine-tuned dense model, held fixed.
         student: The projected model, see `project_design`.
-        task: Its train rows are used, no others.
+        task: Its train rows are used, and its dev rows if the settings say so.
         settings: Epochs, learning rates, loss weights; the defaults if left out.
+        checkpoints: Where the state is kept; training goes on from what is there, bit for bit. Left out: nowhere.
+        after_layers: Called between the stages; again if training is resumed before the next checkpoint.
+        targets: The teacher's logits of the train rows, as `teacher_logits` returns them, if they are known.
         progress: Told about the stages `distill layers` and `distill logits`.
 
     Raises:
-        HeatError: Training diverged.
+        HeatError: Training diverged, or a checkpoint cannot be read or written.
 
     >>> distill(teacher, project_design(teacher.model, design), task).student  # doctest: +SKIP
     """
     settings = settings or DistillSettings()
     rows = encode(teacher.tokenizer, task, split="train", max_length=settings.max_length, max_rows=settings.max_rows)
+    dev = None
+    if settings.validation_rows:
+        dev = encode(
+            teacher.tokenizer, task, split="dev", max_length=settings.max_length, max_rows=settings.validation_rows
+        )
     trained = copy.deepcopy(student).train()  # dropout regularises both stages; the teacher runs without it
+    if settings.execution == "fastest":
+        use_fastest_execution(trained, tokens=settings.batch_size * int(np.mean(rows.lengths)))
+    pair = Pair(teacher=teacher.model, student=trained, rows=rows, dev=dev, settings=settings, progress=progress)
     rng = np.random.default_rng(settings.seed)
+    before = checkpoints.load() if checkpoints else []
+    states = list(before)
 
-    def layers(batch: Batch) -> Tensor:
-        with torch.no_grad():
-            target = run(teacher.model, batch, internal=True)
-        output = run(trained, batch, internal=True)
-        # hidden_states[0] is the embeddings, which the student shares.
-        return layerwise_loss(
-            (output.hidden_states[1:], output.attentions),
-            (target.hidden_states[1:], target.attentions),
-            attention_mask=batch.attention_mask,
-        )
+    def save(state: TrainingState) -> None:
+        if state not in states:
+            states.append(state)
+        if state.stage == LOGITS:
+            for other in states:
+                if other is not state:
+                    other.model = {}  # stage 2 trains all that stage 1 has trained
+        assert checkpoints is not None
+        checkpoints.save(states)
 
-    def logits(batch: Batch) -> Tensor:
-        with torch.no_grad():
-            target = logits_of(run(teacher.model, batch))
-        return logit_loss(
-            logits_of(run(trained, batch)),
-            target,
-            labels=batch.labels,
-            temperature=settings.temperature,
-            soft_weight=settings.soft_weight,
-        )
-
-    histories = []
-    stages = (
-        ("distill layers", layers, settings.layerwise_epochs, settings.layerwise_learning_rate),
-        ("distill logits", logits, settings.logit_epochs, settings.logit_learning_rate),
-    )
+    keep = None if checkpoints is None else save
+    every = checkpoints.every if checkpoints else 0
     with seeded_torch(settings.seed):
-        for stage, loss, epochs, learning_rate in stages:
-            histories.append(
-                train_epochs(
-                    trained,
-                    rows,
-                    loss=loss,
-                    stage=stage,
-                    epochs=epochs,
-                    learning_rate=learning_rate,
-                    batch_size=settings.batch_size,
-                    precision=settings.precision,
-                    rng=rng,
-                    progress=progress,
-                )
-            )
-    return DistillResult(student=trained.eval(), layerwise_losses=histories[0], logit_losses=histories[1])
+        of_layers = [state for state in before if state.stage.startswith(LAYERS)]
+        layers = train_layers(pair, rng=rng, states=of_layers, save=keep, save_every=every or 200)
+        if after_layers is not None and layers:
+            after_layers(trained.eval())
+            trained.train()
+        of_logits = [state for state in before if state.stage == LOGITS]
+        logits = train_logits(pair, rng=rng, states=of_logits, save=keep, save_every=every or 200, targets=targets)
+    return DistillResult(student=trained.eval(), layers=layers, logits=logits)

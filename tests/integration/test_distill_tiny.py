@@ -238,7 +238,7 @@ def test_same_seed_same_student(teacher: Teacher, projected: object, task: TextT
     first = distill(teacher, projected, task, settings=short, progress=events.append)
     again = distill(teacher, projected, task, settings=short)
     other = distill(teacher, projected, task, settings=replace(short, seed=1))
-    assert [(event.stage, event.step, event.steps) for event in events] == [
+    assert [(event.stage, event.step, event.steps) for event in events if event.loss is not None] == [
         (stage, step, 2) for stage in ("distill layers", "distill logits") for step in (1, 2)
     ]
     assert first.layerwise_losses == again.layerwise_losses != other.layerwise_losses
