@@ -24,12 +24,14 @@ from heat_sim.report.tables import to_csv, to_latex, to_markdown
 
 FOLDER = "ablations"
 """Below the run."""
+_JOINT = {"search": "joint", "apart": "no-joint", "always": "always-joint"}
+"""What `--joint` may be, and the name of the ablation."""
 
 
 def variants(arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what to change in the arguments of a run, by the name of the ablation.
 
-    >>> list(variants({"fuse": False, "joint": False, "formats": "low-rank,cp"}))[:4]
+    >>> list(variants({"fuse": False, "joint": "search", "formats": "low-rank,cp"}))[:4]
     ['fusion', 'mac-order', 'low-rank-only', 'cp-only']
     """
     formats = [name for name in searched_formats(arguments["formats"]) if name != "dense"]
@@ -39,7 +41,7 @@ def variants(arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         **({f"{name}-only": {"formats": name} for name in formats} if len(formats) > 1 else {}),
         "frobenius": {"cores": "frobenius"},
         "no-seeding": {"seeding": False},
-        ("no-joint" if arguments["joint"] else "joint"): {"joint": not arguments["joint"]},
+        **{name: {"joint": value} for value, name in _JOINT.items() if value != arguments["joint"]},
         "heat": {"strategy": "heat", "order": "macs"},
         "uniform": {"strategy": "uniform"},
         "tensorly": {"strategy": "tensorly"},
@@ -63,10 +65,10 @@ def ablate_command(
     """Search again without one idea at a time, and print the EDP gains at equal estimated loss.
 
     Ablations: fusion (no-fusion, if the run has it), mac-order (contraction orders by multiply-accumulates), each
-    format by itself, frobenius (projection of weights instead of outputs), no-seeding, joint (queries, keys and values
-    factorised jointly), and other strategies: heat (HEAT's three levels with orders by multiply-accumulates), uniform,
-    tensorly, random. Each is a run of its own below RUN/ablations; what is there is not searched again, what was
-    stopped goes on.
+    format by itself, frobenius (projection of weights instead of outputs), no-seeding, no-joint and always-joint
+    (queries, keys and values; joint, if the run has them apart), and other strategies: heat (HEAT's three levels with
+    orders by multiply-accumulates), uniform, tensorly, random. Each is a run of its own below RUN/ablations; what is
+    there is not searched again, what was stopped goes on.
 
     Example: heat-sim ablate results/minilm-l6-simba_l-s128-seed0 --only mac-order,no-seeding
     """

@@ -49,7 +49,7 @@ def codesign_command(
     tokens: Tokens = 128,
     formats: Formats = ALL_FORMATS,
     per: PerSlot = "matrix",
-    joint: Joint = False,
+    joint: Joint = "search",
     hardware: Hardware = None,
     fuse: Fuse = False,
     population: Population = 200,

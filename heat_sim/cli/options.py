@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from heat_sim.codesign.aims import MEASURES
+from heat_sim.codesign.joint import Joint as JointName
 from heat_sim.codesign.space import DEFAULT_FORMATS
 from heat_sim.codesign.strategy_names import EVOLUTIONARY
 
@@ -68,8 +69,11 @@ PerSlot = Annotated[
     typer.Option("--per", help="What chooses for itself: all matrices of a shape, those of a role, or every matrix."),
 ]
 Joint = Annotated[
-    bool,
-    typer.Option("--joint/--no-joint", help="Factorise queries, keys and values of a layer jointly, as one matrix."),
+    JointName,
+    typer.Option(
+        help="Queries, keys and values of a layer as one matrix: let what chooses for itself choose that too (search), "
+        "never (apart), or wherever they are not dense (always)."
+    ),
 ]
 Fuse = Annotated[
     bool, typer.Option("--fuse/--no-fuse", help="Whether intermediates of a factorised layer may stay on the chip.")

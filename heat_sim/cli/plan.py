@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from heat_sim.cli.inputs import architecture_files
 from heat_sim.cli.sites import Cores
 from heat_sim.codesign.aims import Aims, parse_constraints
+from heat_sim.codesign.joint import Joint
 from heat_sim.codesign.layer_ways import Order
 from heat_sim.codesign.space import Per
 from heat_sim.codesign.strategy_names import BASELINES, EVOLUTIONARY, check_heat_objectives
@@ -34,7 +35,7 @@ class SearchPlan:
         tokens: Sequence length.
         formats: Names with commas.
         per: What chooses for itself, see `design_space`.
-        joint: Whether queries, keys and values of a layer are factorised jointly.
+        joint: Whether queries, keys and values of a layer are factorised jointly, see `design_space`.
         estimate: Name of the estimated loss.
         cores: By what projection the estimate takes the cores: "activation" or "frobenius".
         order: By what contraction orders are chosen, see `LayerWays`.
@@ -59,7 +60,7 @@ class SearchPlan:
     tokens: int
     formats: str
     per: Per
-    joint: bool
+    joint: Joint
     estimate: str
     cores: Cores
     order: Order
@@ -80,6 +81,11 @@ class SearchPlan:
             raise SpecError(
                 describe("--strategy", "unknown", got=self.strategy, expected=", ".join(EVOLUTIONARY + BASELINES),
                          remedy="Choose one.")
+            )  # fmt: skip
+        if self.joint not in get_args(Joint):  # such as a flag, in the manifest of an older run
+            raise SpecError(
+                describe("--joint", "unknown", got=self.joint, expected=", ".join(get_args(Joint)),
+                         remedy="Choose one, in a new run.")
             )  # fmt: skip
         if self.strategy == "heat":
             check_heat_objectives(self.aims.objectives)

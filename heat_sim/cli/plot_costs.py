@@ -11,6 +11,7 @@ from heat_sim.cli.inputs import read_architecture
 from heat_sim.cli.models import read_network
 from heat_sim.codesign.chosen import DENSE
 from heat_sim.codesign.front import FrontRow
+from heat_sim.codesign.joint import stacked_network
 from heat_sim.codesign.network_cost import NetworkCoster
 from heat_sim.errors import SpecError, describe
 from heat_sim.hardware import load_space
@@ -46,22 +47,22 @@ def cost_bars(run: Path, rows: Sequence[FrontRow], designs: Sequence[Design]) ->
             architecture=_architecture(run, name, base=spec, hardware=arguments.get("hardware")),
             constraints=spec.constraints, cache=cache, merged=True, fuse=bool(arguments.get("fuse", False)),
         )  # fmt: skip
-        return NetworkCoster(machine=machine, cache=cache)
+        return NetworkCoster(machine=machine, cache=cache, order=arguments.get("order", "edp"))
 
     row_of = {row.design: row for row in rows}
     bars = []
-    for name, factorizations in ((DENSE, _dense(network)), *((each.id, _matrices(each, network)) for each in designs)):
-        cost = coster(name).cost(network, factorizations)
+    dense = (DENSE, network, _dense(network))
+    for name, as_run, factorizations in (dense, *((each.id, *_matrices(each, network)) for each in designs)):
+        cost = coster(name).cost(as_run, factorizations)
         row = row_of[name]
         if cost.cycles != row.cycles or not math.isclose(cost.energy_pj, row.energy_pj, rel_tol=1e-9):
             raise SpecError(
                 describe(f"{run}: {name}", "costs something else than when it was searched",
                          got=f"{cost.energy_pj:.6g} pJ and {cost.cycles} cycles",
                          expected=f"{row.energy_pj:.6g} pJ and {row.cycles} cycles",
-                         remedy="Restore architecture and version of the run, or search again; runs with --order macs "
-                         "have no breakdown.")
+                         remedy="Restore architecture and version of the run, or search again.")
             )  # fmt: skip
-        bars.append(cost_bar(name, network=network, factorizations=factorizations, cost=cost))
+        bars.append(cost_bar(name, network=as_run, factorizations=factorizations, cost=cost))
     return tuple(bars)
 
 
@@ -86,12 +87,15 @@ def _dense(network: Network) -> dict[str, Factorization]:
     }
 
 
-def _matrices(design: Design, network: Network) -> dict[str, Factorization]:
+def _matrices(design: Design, network: Network) -> tuple[Network, dict[str, Factorization]]:
+    """Return the network with the matrices that the design has as one stacked, and the factorization of each."""
     found = {name: layer.factorization for name, layer in design.layers}
-    if design.joint or found.keys() != {matrix.name for matrix in network.matrices}:
+    joint = stacked_network(network, only=design.joint)
+    if joint.groups != design.joint or found.keys() != {matrix.name for matrix in joint.network.matrices}:
         raise SpecError(
             describe(f"design {design.id}", "not a factorization of each weight matrix of the network",
-                     got="joint matrices" if design.joint else f"{len(found)} matrices",
-                     expected=f"the {len(network.matrices)} of {network.name}", remedy="Draw the designs of a search.")
+                     got=f"{len(found)} matrices, {len(design.joint)} joint",
+                     expected=f"the {len(network.matrices)} of {network.name}; joint at the most query, key and value "
+                     "of a layer", remedy="Draw the designs of a search.")
         )  # fmt: skip
-    return found
+    return joint.network, found

@@ -19,6 +19,7 @@ from heat_sim.cli.options import (
     Fuse,
     Generations,
     Jobs,
+    Joint,
     LayerEpochs,
     LogitEpochs,
     Model,
@@ -43,6 +44,7 @@ def run_command(
     tokens: Tokens = 128,
     formats: Formats = ALL_FORMATS,
     per: PerSlot = "matrix",
+    joint: Joint = "search",
     fuse: Fuse = False,
     population: Population = 200,
     generations: Generations = 100,
@@ -67,20 +69,21 @@ def run_command(
     Example: heat-sim run
     """
     # Imported here: numpy, pymoo and matplotlib take seconds that the other commands do not need.
+    from heat_sim.cli.distill_plan import DistillPlan
     from heat_sim.cli.measure import measure
     from heat_sim.cli.plan import SearchPlan
     from heat_sim.cli.search import search
-    from heat_sim.cli.sites import calibrated_site
-    from heat_sim.cli.subject import Subject
+    from heat_sim.cli.subject import calibrated_subject
     from heat_sim.codesign.workers import workers_of
     from heat_sim.distill.calibrate import calibration_path
+    from heat_sim.distill.settings import DistillSettings
     from heat_sim.networks import load_network
     from heat_sim.report.run_folder import new_run_folder
 
     machine = check_before_training(arch, ert, formats=formats, out=out)
     plan = SearchPlan(
         model=model, data=data, teacher_epochs=teacher_epochs, calibration=None, arch=str(arch),
-        ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, joint=False, estimate=estimate,
+        ert=None if ert is None else str(ert), tokens=tokens, formats=formats, per=per, joint=joint, estimate=estimate,
         cores="activation", order="edp", strategy="nsga2",
         seeding=seeding, objectives=objectives, constraints=constraints or [], hardware=None, fuse=fuse,
         population=population, generations=generations, designs=designs, seed=seed,
@@ -88,13 +91,13 @@ def run_command(
     with bars() as add_bar:
         bench = prepare_bench(model, data, epochs=teacher_epochs, seed=seed, add_bar=add_bar)
         network = load_network(bench.teacher.folder, tokens=tokens, name=bench.model)
+        subject = calibrated_subject(network, calibration_path(bench.teacher.folder), plan)
         folder = new_run_folder(out, name=f"{network.name}-{machine}-s{tokens}-seed{seed}")
-        site = calibrated_site(calibration_path(bench.teacher.folder), estimate=estimate, cores="activation")
         workers = workers_of(jobs=jobs, dask=None)
-        subject = Subject(network=network, site=site, groups={})
         result = search(subject, plan=plan, folder=folder, add_bar=add_bar, workers=workers)
         if result.interrupted:
             raise KeyboardInterrupt
-        measure(folder, bench, designs=None, projection=projection, layer_epochs=layer_epochs,
-                logit_epochs=logit_epochs, seed=seed, add_bar=add_bar)  # fmt: skip
+        settings = DistillSettings(layerwise_epochs=layer_epochs, logit_epochs=logit_epochs, seed=seed)
+        distillation = DistillPlan(seeds=(seed,), projection=projection, settings=settings)
+        measure(folder, bench, plan=distillation, add_bar=add_bar)
     print_run(folder)

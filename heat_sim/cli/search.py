@@ -15,7 +15,7 @@ from heat_sim.cli.plan import SearchPlan
 from heat_sim.cli.sites import LossSite
 from heat_sim.cli.subject import Subject
 from heat_sim.codesign.chosen import chosen_designs, front_rows
-from heat_sim.codesign.estimate import ESTIMATES
+from heat_sim.codesign.estimate import LossEstimate, search_estimate
 from heat_sim.codesign.machines import Machines
 from heat_sim.codesign.points import PointStore
 from heat_sim.codesign.prefetch import Prefetch
@@ -52,19 +52,15 @@ def search(
     """
     started = time.perf_counter()
     network, loss_site, aims = subject.network, subject.site, plan.aims
-    spec = read_architecture(Path(plan.arch), None if plan.ert is None else Path(plan.ert))
     errors = loss_site.open()
-    loss = ESTIMATES[plan.estimate](errors=errors)
-    base = MachineSite(
-        architecture=spec.architecture, constraints=spec.constraints, tokens=network.tokens, fuse=plan.fuse,
-        order=plan.order, cache_file=cache_path(),
-    )  # fmt: skip
-    hardware = None if plan.hardware is None else load_space(plan.hardware, base=spec)
-    machines = Machines(network=network, estimate=loss, base=base, space=hardware)
+    loss = search_estimate(plan.estimate, errors=errors, groups=subject.groups)
+    machines = open_machines(subject, plan, loss=loss)
+    hardware = machines.space
     evaluator = machines.at(machines.base_choice)
     space = replace(
-        design_space(network, formats=searched_formats(plan.formats), per=plan.per), hardware=machines.genes
-    )  # fmt: skip
+        design_space(network, formats=searched_formats(plan.formats), per=plan.per, joint=plan.joint),
+        hardware=machines.genes,
+    )
     prefetch = Prefetch(workers=workers or Nobody(), machines=machines, of_errors=loss_site, errors=errors)
     write_manifest(folder, _manifest(plan, facts={}))
     start: tuple[dict[str, int], ...] = ()
@@ -84,8 +80,8 @@ def search(
     chosen = spread(result.front, dense=result.dense, count=plan.designs)
     if not chosen and not result.interrupted:
         raise SpecError(
-            f"search on {spec.architecture.name}: no design {_that_keeps(plan.constraints)}has a lower EDP than the "
-            "dense network. Search more formats, or more generations, or relax the constraints."
+            f"search on {machines.base.architecture.name}: no design {_that_keeps(plan.constraints)}has a lower EDP "
+            "than the dense network. Search more formats, or more generations, or relax the constraints."
         )
     write_designs(folder, chosen_designs(chosen, network=network, groups=subject.groups))
     if hardware is not None:
@@ -99,6 +95,28 @@ def search(
         f"{live.rate:.0f} designs/s"
     )
     return result
+
+
+def open_machines(subject: Subject, plan: SearchPlan, *, loss: LossEstimate) -> Machines:
+    """Return what costs designs as planned.
+
+    Args:
+        subject: The network, and where the estimated loss comes from.
+        plan: What is asked for.
+        loss: Estimated loss of a design.
+    """
+    spec = read_architecture(Path(plan.arch), None if plan.ert is None else Path(plan.ert))
+    base = MachineSite(
+        architecture=spec.architecture, constraints=spec.constraints, tokens=subject.network.tokens, fuse=plan.fuse,
+        order=plan.order, cache_file=cache_path(),
+    )  # fmt: skip
+    return Machines(
+        network=subject.network,
+        estimate=loss,
+        base=base,
+        space=None if plan.hardware is None else load_space(plan.hardware, base=spec),
+        groups=subject.groups,
+    )
 
 
 def _that_keeps(constraints: Sequence[str]) -> str:

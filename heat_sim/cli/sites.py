@@ -34,7 +34,7 @@ class CalibratedSite:
         gradients: Whether the moments of the gradients are used.
         cores: What the projection approximates.
         cache_file: Where errors are kept.
-        groups: Matrices that are stacked.
+        groups: Matrices that are stacked as well.
     """
 
     path: Path = field(compare=False)
@@ -78,7 +78,11 @@ def calibrated_site(path: Path, *, estimate: str, cores: Cores, groups: Groups |
 
 
 def stand_in_site(network: Network) -> StandInSite:
-    """Return where the errors of a network come from of which only the configuration is known."""
+    """Return where the errors of a network come from of which only the configuration is known.
+
+    Args:
+        network: With all matrices that are asked about, stacked ones too.
+    """
     return StandInSite(network=network, cache_file=cache_folder() / ERRORS_FILE)
 
 

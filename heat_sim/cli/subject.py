@@ -10,7 +10,7 @@ from heat_sim.cli.console import err
 from heat_sim.cli.models import read_network
 from heat_sim.cli.plan import SearchPlan
 from heat_sim.cli.sites import LossSite, calibrated_site, stand_in_site
-from heat_sim.codesign.joint import Groups, stacked_network
+from heat_sim.codesign.joint import Groups, with_stacked
 from heat_sim.errors import SpecError, describe
 from heat_sim.networks import Network, load_network
 
@@ -32,9 +32,9 @@ class Subject:
     """What is searched.
 
     Attributes:
-        network: As the simulator sees it.
-        site: Where the errors of its matrices come from.
-        groups: Matrices of the model that are one in the network.
+        network: As the simulator sees it, nothing stacked.
+        site: Where the errors of its matrices and of the stacked ones come from.
+        groups: Matrices that designs may stack, by the name of the stacked one.
     """
 
     network: Network
@@ -51,13 +51,13 @@ def prepare_subject(plan: SearchPlan, *, add_bar: AddBar) -> Subject:
     if plan.calibration is not None:
         name, folder = model_folder(plan.model)
         network = load_network(folder, tokens=plan.tokens, name=name)
-        return _calibrated(network, Path(plan.calibration), plan)
+        return calibrated_subject(network, Path(plan.calibration), plan)
     if has_weights(plan.model):
         bench = prepare_bench(plan.model, plan.data, epochs=plan.teacher_epochs, seed=plan.seed, add_bar=add_bar)
         network = load_network(bench.teacher.folder, tokens=plan.tokens, name=bench.model)
         from heat_sim.distill.calibrate import calibration_path
 
-        return _calibrated(network, calibration_path(bench.teacher.folder), plan)
+        return calibrated_subject(network, calibration_path(bench.teacher.folder), plan)
     if plan.estimate != "weight":
         raise SpecError(
             describe(f"--estimate {plan.estimate}", "needs the weights of a model", got=f"{plan.model}, a config",
@@ -69,23 +69,31 @@ def prepare_subject(plan: SearchPlan, *, add_bar: AddBar) -> Subject:
         "of trained matrices: it ranks designs, it is no accuracy",
         style="yellow",
     )
-    network, groups = _stacked(network, plan)
-    return Subject(network=network, site=stand_in_site(network), groups=groups)
+    groups = _groups(network, plan)
+    return Subject(
+        network=network, site=stand_in_site(with_stacked(network).network if groups else network), groups=groups
+    )
 
 
-def _calibrated(network: Network, path: Path, plan: SearchPlan) -> Subject:
-    network, groups = _stacked(network, plan)
+def calibrated_subject(network: Network, path: Path, plan: SearchPlan) -> Subject:
+    """Return what a plan is about, given the network and its calibration.
+
+    Raises:
+        SpecError: The file is no calibration, or the plan stacks what the network has not.
+    """
+    groups = _groups(network, plan)
     site = calibrated_site(path, estimate=plan.estimate, cores=plan.cores, groups=groups)
     return Subject(network=network, site=site, groups=groups)
 
 
-def _stacked(network: Network, plan: SearchPlan) -> tuple[Network, Groups]:
-    if not plan.joint:
-        return network, {}
-    joint = stacked_network(network)
-    if not joint.groups:
+def _groups(network: Network, plan: SearchPlan) -> Groups:
+    """Return what may be stacked; nothing of a network that has nothing alike, unless it must be."""
+    if plan.joint == "apart":
+        return {}
+    groups = with_stacked(network).groups
+    if plan.joint == "always" and not groups:
         raise SpecError(
-            describe("--joint", "nothing to factorise jointly", got=network.name,
+            describe("--joint always", "nothing to factorise jointly", got=network.name,
                      expected="queries, keys and values of one size", remedy="Leave it out.")
         )  # fmt: skip
-    return joint.network, joint.groups
+    return groups

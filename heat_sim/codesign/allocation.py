@@ -12,10 +12,23 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Protocol
 
 from heat_sim.errors import SpecError, describe
 from heat_sim.mapper.edp import lower_left_hull, sum_vertices
 from heat_sim.tensorize.factorization import Factorization
+
+
+class Choice(Protocol):
+    """What an allocation picks from."""
+
+    @property
+    def cost(self) -> float:
+        """In any unit that adds up."""
+
+    @property
+    def squared_error(self) -> float:
+        """In any unit that adds up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +61,7 @@ class Allocation:
     squared_error: float
 
 
-def allocation_path(options: Sequence[Sequence[Option]], counts: Sequence[int]) -> tuple[Allocation, ...]:
+def allocation_path(options: Sequence[Sequence[Choice]], counts: Sequence[int]) -> tuple[Allocation, ...]:
     """Return the vertices of the hull of all allocations, the cheapest first: each has the least error for its cost.
 
     Args:
@@ -134,7 +147,7 @@ def _best_swap(
     return None
 
 
-def _total(options: Sequence[Sequence[Option]], counts: Sequence[int], chosen: tuple[int, ...]) -> Allocation:
+def _total(options: Sequence[Sequence[Choice]], counts: Sequence[int], chosen: tuple[int, ...]) -> Allocation:
     picked = [part[i] for part, i in zip(options, chosen, strict=True)]
     return Allocation(
         chosen=chosen,
@@ -147,7 +160,7 @@ def _later(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(map(max, one, other))
 
 
-def _check(options: Sequence[Sequence[Option]], counts: Sequence[int]) -> None:
+def _check(options: Sequence[Sequence[Choice]], counts: Sequence[int]) -> None:
     if len(options) != len(counts) or not options:
         raise SpecError(
             describe("allocation", "not one count per matrix", got=f"{len(counts)} counts",

@@ -1,4 +1,7 @@
-"""Strategies that do not search: one format and one rule for the ranks of the whole network."""
+"""Strategies that do not search: one format and one rule for the ranks of the whole network.
+
+Where being joint is a choice, all but the random one leave everything apart.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,10 @@ def _options(space: DesignSpace) -> Iterator[tuple[int, ...]]:
     """Yield an option per slot: of each format the first tensorization of every slot, then the second, and so on."""
     formats = dict.fromkeys(name for slot in space.slots for name, _ in slot.options if name != "dense")
     for name in formats:
-        of_slots = [[i for i, (each, _) in enumerate(slot.options) if each == name] for slot in space.slots]
+        of_slots = [
+            [slot.dense] if index in space.optional else [i for i, (each, _) in enumerate(slot.options) if each == name]
+            for index, slot in enumerate(space.slots)
+        ]
         if all(of_slots):
             for place in range(max(map(len, of_slots))):
                 yield tuple(options[min(place, len(options) - 1)] for options in of_slots)
@@ -88,6 +94,8 @@ def _tensorly(space: DesignSpace) -> Iterator[dict[str, int]]:
 def _ranks(slot: Slot, option: int, share: float) -> tuple[int, ...] | None:
     """Return TensorLy's ranks in the order of the format's own, the fixed ones at the ends too; None without a rule."""
     name, modes = slot.options[option]
+    if name == "dense":
+        return ()
     asked = tensorly_ranks(name, modes, share)
     if asked is None:
         return None

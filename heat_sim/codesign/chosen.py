@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from heat_sim.codesign.evaluator import DesignCost
 from heat_sim.codesign.front import FrontRow
@@ -32,7 +31,7 @@ def chosen_designs(
     Args:
         chosen: Costed designs.
         network: The network they belong to.
-        groups: Matrices that are one in the network.
+        groups: Matrices that designs may stack, by the name of the stacked one.
     """
     return tuple(
         Design(
@@ -47,19 +46,9 @@ def chosen_designs(
 
 
 def _layers(cost: DesignCost, groups: Groups) -> Iterator[tuple[str, LayerDesign]]:
-    """Yield the entries of a design; what stays dense is no joint entry, but each member by itself."""
     for name, factorization in cost.design.items():
-        members = groups.get(name, ())
-        layer = LayerDesign(
-            factorization=factorization, trees=cost.ways[factorization].trees,
-            members=members if factorization.format != "dense" else (),
-        )  # fmt: skip
-        if members and factorization.format == "dense":
-            shape = factorization.tensorization
-            own = replace(factorization, tensorization=replace(shape, out_modes=(shape.out_modes[0] // len(members),)))
-            yield from ((member, replace(layer, factorization=own)) for member in members)
-        else:
-            yield name, layer
+        trees = cost.ways[factorization].trees
+        yield name, LayerDesign(factorization=factorization, trees=trees, members=groups.get(name, ()))
 
 
 def front_rows(dense: DesignCost, chosen: Sequence[DesignCost], *, network: Network) -> tuple[FrontRow, ...]:

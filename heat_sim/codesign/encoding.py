@@ -79,15 +79,28 @@ class Encoding:
         """Return the rows in the one spelling of their designs.
 
         A rank gene that the option has no use for is 0, and of all values that mean the same rank the least is taken.
+        All genes of a slot are 0 whose matrices are all in stacked ones.
         """
         result = rows.copy()
-        start = 0
-        for slot, spelling in zip(self.space.slots, self._spellings, strict=True):
+        for slot, spelling, start in zip(self.space.slots, self._spellings, self.starts, strict=True):
             option = rows[:, start]
             for k in range(slot.ranks):
                 result[:, start + 1 + k] = spelling[option, k, rows[:, start + 1 + k]]
-            start += 1 + slot.ranks
+        for slot, owners, start in zip(self.space.slots, self.space.owners, self.starts, strict=True):
+            if owners:
+                idle = np.all([self.is_joint(rows, owner) for owner in owners], axis=0)
+                result[idle, start : start + 1 + slot.ranks] = 0
         return result
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The column of the option of each slot; its rank genes follow."""
+        return tuple(self.is_option.nonzero()[0].tolist())
+
+    def is_joint(self, rows: Rows, stacked: int) -> NDArray[np.bool_]:
+        """Return in which rows a stacked slot takes the place of its members, (genomes,)."""
+        joint: NDArray[np.bool_] = rows[:, self.starts[stacked]] != self.space.slots[stacked].dense
+        return joint
 
     @cached_property
     def _spellings(self) -> tuple[Rows, ...]:

@@ -7,11 +7,12 @@ are used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from heat_sim.codesign.joint import Groups
 from heat_sim.codesign.matrix_errors import SquaredErrors
 from heat_sim.errors import SpecError, describe
 from heat_sim.tensorize.factorization import Factorization
@@ -37,17 +38,21 @@ class WeightError:
 
     Attributes:
         errors: Of single matrices.
+        groups: What is stacked in a stacked matrix, which counts as often as it has members.
     """
 
     errors: SquaredErrors
+    groups: Groups = field(default_factory=dict)
 
     def squared(self, name: str, factorization: Factorization, /) -> float:
-        """Return the squared relative error of one matrix."""
-        return _ratio(self.errors(name, factorization).weight, self.errors.whole(name).weight)
+        """Return the squared relative error of one matrix, or of a stacked one times its members."""
+        ratio = _ratio(self.errors(name, factorization).weight, self.errors.whole(name).weight)
+        return _members(self.groups, name) * ratio
 
     def __call__(self, design: Mapping[str, Factorization], /) -> float:
         """Return the root mean square of the relative errors of the design's matrices."""
-        return _root_mean([self.squared(name, factorization) for name, factorization in design.items()])
+        squares = [self.squared(name, factorization) for name, factorization in design.items()]
+        return _root_mean(squares, count=sum(_members(self.groups, name) for name in design))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,17 +63,21 @@ class ActivationError:
 
     Attributes:
         errors: Of single matrices.
+        groups: What is stacked in a stacked matrix, which counts as often as it has members.
     """
 
     errors: SquaredErrors
+    groups: Groups = field(default_factory=dict)
 
     def squared(self, name: str, factorization: Factorization, /) -> float:
-        """Return the squared relative error of one matrix."""
-        return _ratio(self.errors(name, factorization).activation, self.errors.whole(name).activation)
+        """Return the squared relative error of one matrix, or of a stacked one times its members."""
+        ratio = _ratio(self.errors(name, factorization).activation, self.errors.whole(name).activation)
+        return _members(self.groups, name) * ratio
 
     def __call__(self, design: Mapping[str, Factorization], /) -> float:
         """Return the root mean square of the relative errors of the design's matrices."""
-        return _root_mean([self.squared(name, factorization) for name, factorization in design.items()])
+        squares = [self.squared(name, factorization) for name, factorization in design.items()]
+        return _root_mean(squares, count=sum(_members(self.groups, name) for name in design))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -111,9 +120,24 @@ ESTIMATES: Mapping[str, Callable[..., AdditiveEstimate]] = {
 """Name to estimate, for those that need nothing but the errors of matrices."""
 
 
+def search_estimate(name: str, *, errors: SquaredErrors, groups: Groups) -> AdditiveEstimate:
+    """Return an estimate of designs that may stack matrices.
+
+    Args:
+        name: In `ESTIMATES`.
+        errors: Of the matrices, the stacked ones included.
+        groups: What is stacked. The errors of the Fisher norm add up without it.
+    """
+    return ESTIMATES[name](errors=errors, **({} if name == "fisher" else {"groups": groups}))
+
+
 def _ratio(lost: float, whole: float) -> float:
     return lost / whole if whole > 0 else 0.0
 
 
-def _root_mean(squares: list[float]) -> float:
-    return float(np.sqrt(np.mean(squares)))
+def _root_mean(squares: list[float], *, count: int) -> float:
+    return float(np.sqrt(np.sum(squares) / count))
+
+
+def _members(groups: Groups, name: str) -> int:
+    return len(groups.get(name, (name,)))

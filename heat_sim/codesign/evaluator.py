@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from heat_sim.architecture import Architecture
 from heat_sim.codesign.estimate import LossEstimate
+from heat_sim.codesign.joint import Groups
 from heat_sim.codesign.layer_ways import LayerWays, Way
 from heat_sim.einsum import Cascade
 from heat_sim.mapper.edp import least_edp
@@ -23,7 +24,7 @@ class DesignCost:
     """What the model says of one design.
 
     Attributes:
-        design: The factorization of every weight matrix, by name, in the network's order.
+        design: The factorization of every weight matrix or stacked one, by name, in the network's order.
         ways: How each factorization is run.
         attention: How the attention einsums of a layer are run.
         energy_pj: Of one forward pass through the encoder.
@@ -52,9 +53,9 @@ class DesignCost:
         return self.energy_pj * self.cycles
 
     @property
-    def key(self) -> tuple[Factorization, ...]:
+    def key(self) -> tuple[tuple[str, Factorization], ...]:
         """What tells designs of one network apart."""
-        return tuple(self.design.values())
+        return tuple(self.design.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,18 +67,25 @@ class Evaluator:
         ways: Of its matrices on the machine, at the network's number of tokens.
         estimate: Estimated loss of a design, given per matrix name.
         area_mm2: Of the machine, if it matters.
+        groups: Matrices of one input that a design may stack, by the name of the stacked one.
     """
 
     network: Network
     ways: LayerWays
     estimate: LossEstimate
     area_mm2: float | None = None
-    _costs: dict[tuple[Factorization, ...], DesignCost] = field(default_factory=dict)
+    groups: Groups = field(default_factory=dict)
+    _costs: dict[tuple[tuple[str, Factorization], ...], DesignCost] = field(default_factory=dict)
 
     def cost(self, design: Mapping[str, Factorization]) -> DesignCost:
-        """Return the cost of a design that has a factorization for every weight matrix, by name."""
-        ordered = {matrix.name: design[matrix.name] for matrix in self.network.matrices}
-        key = tuple(ordered.values())
+        """Return the cost of a design that has a factorization for every weight matrix, by name.
+
+        A stacked matrix in the design is in the place of its members, and runs as one.
+        """
+        inside = {member: name for name, members in self.groups.items() if name in design for member in members}
+        names = dict.fromkeys(inside.get(matrix.name, matrix.name) for matrix in self.network.matrices)
+        ordered = {name: design[name] for name in names}
+        key = tuple(ordered.items())
         if key not in self._costs:
             if len(self._costs) >= _REMEMBERED:
                 self._costs.clear()

@@ -62,9 +62,14 @@ def _level_1(search: Search, name: str) -> list[int]:
     """Return an option of each slot: of the Pareto set over cost, error and size, the shape with the least error.
 
     A slot is looked at with all others dense. Each option is costed at several ranks; the option is taken that has
-    the least mean error among its designs in the set (the paper names no ranks at which it compares).
+    the least mean error among its designs in the set (the paper names no ranks at which it compares). What need not be
+    joint stays apart, as the paper has it.
     """
-    return [_best_option(search, index, name) for index in range(len(search.space.slots))]
+    space = search.space
+    return [
+        slot.dense if index in space.optional else _best_option(search, index, name)
+        for index, slot in enumerate(space.slots)
+    ]
 
 
 def _best_option(search: Search, index: int, name: str) -> int:
@@ -97,7 +102,7 @@ def _best_option(search: Search, index: int, name: str) -> int:
 
 def _level_2(search: Search, options: Sequence[int], *, budget: float) -> None:
     space, edp, loss = search.space, search.objectives.index("edp"), search.objectives.index("loss")
-    whole = sum(slot.members * slot.shape[0] * slot.shape[1] for slot in space.slots)
+    whole = _parameters(space, dense_genome(space))
 
     def score(genome: Genome, figures: Figures) -> float:
         excess = max(0.0, _parameters(space, genome) / (budget * whole) - 1.0)
@@ -115,5 +120,4 @@ def _uniform(space: DesignSpace, options: Sequence[int]) -> Iterator[Genome]:
 
 
 def _parameters(space: DesignSpace, genome: Genome) -> int:
-    decoded = space.decode(genome)
-    return sum(slot.members * each.parameters for slot, each in zip(space.slots, decoded, strict=True))
+    return sum(each.parameters for each in space.per_matrix(genome).values())

@@ -1,4 +1,4 @@
-"""Queries, keys and values of a layer as one matrix each layer, so that a search factorises them jointly.
+"""Queries, keys and values of a layer as one matrix, so that a search may factorise them jointly.
 
 The three are multiplied with the same tensor: stacked row on row they are one matrix, whose factors next to the input
 are shared, read once and multiplied once.
@@ -6,9 +6,9 @@ are shared, read once and multiplied once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from heat_sim.networks import Network, WeightMatrix
 
 Groups: TypeAlias = Mapping[str, tuple[str, ...]]
 """Names of matrices that are factorised jointly, by the name of the stacked one."""
+
+Joint: TypeAlias = Literal["search", "apart", "always"]
+"""Whether queries, keys and values choose to be factorised jointly, never are, or are wherever they are not dense."""
 
 A = TypeVar("A")
 
@@ -37,8 +40,12 @@ class JointNetwork:
     groups: Groups
 
 
-def stacked_network(network: Network) -> JointNetwork:
+def stacked_network(network: Network, *, only: Collection[str] | None = None) -> JointNetwork:
     """Return the network with queries, keys and values of each layer as one matrix, where they are of one size.
+
+    Args:
+        network: With three matrices in each layer.
+        only: Names of the stacked matrices that are wanted; all if left out.
 
     >>> from heat_sim.networks import SIZES, network_from_config
     >>> joint = stacked_network(network_from_config(SIZES["bert-base"], tokens=128, name="bert-base"))
@@ -57,6 +64,8 @@ def stacked_network(network: Network) -> JointNetwork:
         if len(found) == len(_ROLES) and len(sizes) == 1:
             first, *others = (found[role] for role in _ROLES)
             name = "+".join((first.name, *(matrix.name.rpartition(".")[2] for matrix in others)))
+            if only is not None and name not in only:
+                continue
             groups[name] = (first.name, *(matrix.name for matrix in others))
             whole = replace(first, name=name, role="query_key_value", out_features=len(_ROLES) * first.out_features)
             stacked |= {matrix.name: None for matrix in others} | {first.name: whole}
@@ -66,8 +75,21 @@ def stacked_network(network: Network) -> JointNetwork:
     return JointNetwork(network=replace(network, matrices=matrices), groups=groups)
 
 
+def with_stacked(network: Network) -> JointNetwork:
+    """Return the network with the stacked matrices after all others: what a search that may choose them asks about.
+
+    >>> from heat_sim.networks import SIZES, network_from_config
+    >>> both = with_stacked(network_from_config(SIZES["bert-base"], tokens=128, name="bert-base"))
+    >>> len(both.network.matrices), both.network.matrices[-1].role
+    (84, 'query_key_value')
+    """
+    joint = stacked_network(network)
+    more = tuple(matrix for matrix in joint.network.matrices if matrix.name in joint.groups)
+    return JointNetwork(network=replace(network, matrices=network.matrices + more), groups=joint.groups)
+
+
 def stacked(groups: Groups, arrays: Mapping[str, A], *, together: Callable[[list[A]], A]) -> dict[str, A]:
-    """Return weights or moments with those of the groups put together.
+    """Return weights or moments, and those of the groups put together.
 
     Args:
         groups: What is stacked.
@@ -80,10 +102,7 @@ def stacked(groups: Groups, arrays: Mapping[str, A], *, together: Callable[[list
     """
     if not arrays:
         return {}
-    inside = {name for members in groups.values() for name in members}
-    return {name: array for name, array in arrays.items() if name not in inside} | {
-        name: together([arrays[member] for member in members]) for name, members in groups.items()
-    }
+    return dict(arrays) | {name: together([arrays[member] for member in members]) for name, members in groups.items()}
 
 
 def rows(weights: list[NDArray[np.floating]]) -> NDArray[np.floating]:

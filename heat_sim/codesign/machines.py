@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from heat_sim.codesign.estimate import LossEstimate
 from heat_sim.codesign.evaluator import Evaluator
+from heat_sim.codesign.joint import Groups
 from heat_sim.codesign.sites import MachineSite
 from heat_sim.codesign.space import HardwareGene
 from heat_sim.hardware import HardwareSpace
@@ -24,12 +25,14 @@ class Machines:
         estimate: Estimated loss of a design.
         base: The machine that is given.
         space: Its sizes that may vary; None if none do.
+        groups: Matrices that a design may stack, see `Evaluator`.
     """
 
     network: Network
     estimate: LossEstimate
     base: MachineSite
     space: HardwareSpace | None = None
+    groups: Groups = field(default_factory=dict)
     _evaluators: dict[Choice, Evaluator] = field(default_factory=dict)
     _sites: dict[Choice, MachineSite] = field(default_factory=dict)
 
@@ -66,6 +69,7 @@ class Machines:
         if choice not in self._evaluators:
             area_mm2 = None if self.space is None else self.space.point(choice).area_mm2
             self._evaluators[choice] = Evaluator(
-                network=self.network, ways=self.site(choice).open(), estimate=self.estimate, area_mm2=area_mm2
-            )
+                network=self.network, ways=self.site(choice).open(), estimate=self.estimate, area_mm2=area_mm2,
+                groups=self.groups,
+            )  # fmt: skip
         return self._evaluators[choice]

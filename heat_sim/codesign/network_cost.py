@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from heat_sim.codesign.layer_ways import Order
 from heat_sim.codesign.network_cascades import attention, feed_forward
 from heat_sim.codesign.part_key import part_key
 from heat_sim.einsum import Cascade
@@ -132,10 +133,12 @@ class NetworkCoster:
     Attributes:
         machine: The hardware. With a vector unit, softmax and the function of the feed-forward block count as well.
         cache: Where parts are looked up and kept, beyond this run.
+        order: By what the contraction orders of matrices are chosen.
     """
 
     machine: Machine
     cache: MappingCache | None = None
+    order: Order = "edp"
     _layers: dict[tuple[Factorization, int], tuple[LayerOption, ...]] = field(default_factory=dict)
     _found: dict[object, tuple[bool, tuple[Option, ...]]] = field(default_factory=dict)
 
@@ -194,7 +197,8 @@ class NetworkCoster:
                 name=_name(factorization),
                 times=times,
                 options=self._part(
-                    ("layer", factorization, network.tokens), partial(self.layer, factorization, network.tokens)
+                    self._key("layer", factorization, network.tokens),
+                    partial(self.layer, factorization, network.tokens),
                 ),
             )
             for factorization, times in single.items()
@@ -205,7 +209,9 @@ class NetworkCoster:
                 NetworkPart(
                     name=block.name,
                     times=times,
-                    options=self._part(("block", *block, network.tokens), partial(self._block, block, network.tokens)),
+                    options=self._part(
+                        self._key("block", *block, network.tokens), partial(self._block, block, network.tokens)
+                    ),
                 )
                 for block, times in blocks.items()
             ),
@@ -215,8 +221,13 @@ class NetworkCoster:
         """Return the hull of one weight matrix over all contraction orders."""
         key = (factorization, tokens)
         if key not in self._layers:
-            self._layers[key] = self.machine.map_sum(factorization.einsums(tokens), activations=ACTIVATIONS)
+            self._layers[key] = self.machine.map_sum(
+                factorization.einsums(tokens), activations=ACTIVATIONS, mac_optimal=self.order == "macs"
+            )
         return self._layers[key]
+
+    def _key(self, *what: object) -> tuple[object, ...]:
+        return (*what, *(() if self.order == "edp" else ("order", self.order)))
 
     def _part(
         self, key: tuple[object, ...], make: Callable[[], Sequence[LayerOption]]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pymoo.algorithms.moo.age import AGEMOEA
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.nsga3 import NSGA3
@@ -27,6 +26,7 @@ from pymoo.optimize import minimize
 from pymoo.util.ref_dirs import get_reference_directions
 
 from heat_sim.codesign.encoding import Encoding, Rows
+from heat_sim.codesign.joint_moves import carried, linked
 from heat_sim.codesign.space import RANK_STEPS, Genome
 from heat_sim.codesign.strategy import Figures, Generation, Judge, Report, Search
 from heat_sim.codesign.strategy_names import EVOLUTIONARY
@@ -149,7 +149,8 @@ class _SlotCrossover(Crossover):
         blended = alike & (random_state.random(first.shape) < 0.5)
         share = random_state.uniform(-0.25, 1.25, first.shape)
         move = np.where(blended, np.rint(share * (second - first)).astype(np.int64), 0)
-        swapped = (random_state.random((len(first), units)) < 0.5)[:, code.slot_of]
+        swapped = random_state.random((len(first), units)) < 0.5
+        swapped = linked(code, swapped, parents=(first, second))[:, code.slot_of]
         one, other = first + move, second - move
         children = np.stack([np.where(swapped, other, one), np.where(swapped, one, other)])
         return np.clip(children, 0, code.sizes - 1)
@@ -186,8 +187,7 @@ class _SlotMutation(Mutation):
             np.where(new[:, code.slot_of] & ~together[:, None], uniform, rows),
             np.clip(rows + steps, 0, code.sizes - 1),
         )
-        result: NDArray[np.int64] = changed
-        return result
+        return carried(code, rows, mutants=changed)
 
 
 class _OneSpelling(Repair):

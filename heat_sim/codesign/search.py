@@ -185,7 +185,10 @@ def _as_point(cost: DesignCost) -> Point:
 
 
 def _first_generation(space: DesignSpace, seeds: Sequence[Genome]) -> tuple[dict[str, int], ...]:
-    """Return the dense genome, the seeds, every format at an eighth, a quarter, a half and all of its rank range."""
+    """Return the dense genome, the seeds, every format at an eighth, a quarter, a half and all of its rank range.
+
+    Where being joint is a choice, all joint and all apart.
+    """
     genomes = [dense_genome(space), *map(dict, seeds)]
     formats = dict.fromkeys(name for each in space.slots for name, _ in each.options if name != "dense")
     for name in formats:
@@ -193,7 +196,7 @@ def _first_generation(space: DesignSpace, seeds: Sequence[Genome]) -> tuple[dict
             genome = {variable.name: step - 1 for variable in space.variables}
             for index, each in enumerate(space.slots):
                 genome[f"option{index}"] = [option for option, _ in each.options].index(name)
-            genomes.append(genome)
+            genomes += [genome, space.apart(genome)] if space.optional else [genome]
     return tuple(genomes)
 
 

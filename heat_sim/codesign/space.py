@@ -1,5 +1,7 @@
 """The design space: one choice of format, tensorization and ranks for every slot, a set of matrices of one shape.
 
+Queries, keys and values of a layer may have a slot of their own as one stacked matrix: if that is dense, the three are
+what their own slots say; if not, it takes their place.
 A genome is a dict of small integers, so any optimiser with integer variables can search it; several
 genomes may mean the same design, and `decode` maps them to it.
 """
@@ -7,10 +9,11 @@ genomes may mean the same design, and `decode` maps them to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Literal
 
+from heat_sim.codesign.joint import Groups, Joint, stacked_network, with_stacked
 from heat_sim.errors import SpecError, describe
 from heat_sim.networks import Network
 from heat_sim.networks.network import WeightMatrix
@@ -63,16 +66,26 @@ class Slot:
         shape: (out_features, in_features).
         matrices: Their names.
         options: Format and tensorization, as one list of alternatives.
+        stacked: For each matrix what it is stacked of; empty if they are matrices of the network.
     """
 
     shape: Shape
     matrices: tuple[str, ...]
     options: tuple[tuple[str, Tensorization], ...]
+    stacked: tuple[tuple[str, ...], ...] = ()
 
     @property
     def members(self) -> int:
         """How many matrices."""
         return len(self.matrices)
+
+    @cached_property
+    def dense(self) -> int:
+        """The option to stay dense, which leaves what is stacked apart; KeyError if there is none."""
+        names = [name for name, _ in self.options]
+        if "dense" not in names:
+            raise KeyError("dense")
+        return names.index("dense")
 
     @cached_property
     def rank_values(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
@@ -100,12 +113,12 @@ class HardwareGene:
     base: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class DesignSpace:
     """The genes of a whole network, and of the machine if that is searched too.
 
     Attributes:
-        slots: Every matrix of the network is in one of them.
+        slots: Every matrix of the network is in one of them, or in a stacked one, or in both.
         hardware: Of the machine; a genome without them means the base.
     """
 
@@ -115,6 +128,32 @@ class DesignSpace:
     def machine(self, genome: Genome) -> tuple[int, ...]:
         """Return the choice of each gene of the machine."""
         return tuple(genome.get(gene.name, gene.base) for gene in self.hardware)
+
+    @cached_property
+    def owners(self) -> tuple[frozenset[int], ...]:
+        """For each slot the stacked ones that leave it without use if none of them is dense; empty if it always is.
+
+        Some matrix of a slot that is always of use is in no stacked slot.
+        """
+        of = {name: index for index, slot in enumerate(self.slots) for members in slot.stacked for name in members}
+        return tuple(
+            frozenset(of[name] for name in slot.matrices)
+            if all(name in of for name in slot.matrices) else frozenset()
+            for slot in self.slots
+        )  # fmt: skip
+
+    @cached_property
+    def optional(self) -> tuple[int, ...]:
+        """The stacked slots whose members have slots of their own: being joint is a choice there."""
+        own = {name for slot in self.slots for name in slot.matrices}
+        return tuple(
+            index for index, slot in enumerate(self.slots)
+            if any(name in own for members in slot.stacked for name in members)
+        )  # fmt: skip
+
+    def apart(self, genome: Genome) -> dict[str, int]:
+        """Return the genome with everything apart that need not be joint."""
+        return {**genome, **{f"option{index}": self.slots[index].dense for index in self.optional}}
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -136,20 +175,34 @@ class DesignSpace:
         )
 
     def per_matrix(self, genome: Genome) -> dict[str, Factorization]:
-        """Return the factorization of every matrix, by name."""
+        """Return the factorization of every matrix by name; of a stacked one in the place of its members."""
         return self.by_name(self.decode(genome))
 
     def by_name(self, factorizations: Sequence[Factorization]) -> dict[str, Factorization]:
-        """Return the factorization of every matrix, given those of the slots."""
-        return {
-            name: factorization
-            for slot, factorization in zip(self.slots, factorizations, strict=True)
-            for name in slot.matrices
-        }
+        """Return the same, given the factorizations of the slots."""
+        apart: dict[str, Factorization] = {}
+        joint: dict[str, Factorization] = {}
+        own: dict[str, Factorization] = {}
+        for slot, each in zip(self.slots, factorizations, strict=True):
+            if not slot.stacked:
+                own |= dict.fromkeys(slot.matrices, each)
+            elif each.format != "dense":
+                joint |= dict.fromkeys(slot.matrices, each)
+            else:
+                for members in slot.stacked:
+                    apart |= dict.fromkeys(members, _rows(each, len(members)))
+        inside = {name for slot in self.slots for whole, members in zip(slot.matrices, slot.stacked, strict=False)
+                  if whole in joint for name in members}  # fmt: skip
+        return {name: each for name, each in (apart | own).items() if name not in inside} | joint
 
 
 def design_space(
-    network: Network, *, formats: tuple[str, ...] = DEFAULT_FORMATS, tensorizations: int = 2, per: Per = "shape"
+    network: Network,
+    *,
+    formats: tuple[str, ...] = DEFAULT_FORMATS,
+    tensorizations: int = 2,
+    per: Per = "shape",
+    joint: Joint = "apart",
 ) -> DesignSpace:
     """Return the space of a network.
 
@@ -158,6 +211,7 @@ def design_space(
         formats: Names in `FORMATS`.
         tensorizations: Tensorization shapes kept per format and number of modes, the most uniform first.
         per: Which matrices are one slot.
+        joint: Whether queries, keys and values have slots of their own, one as a stacked matrix, or both.
 
     Raises:
         SpecError: An unknown format, or none.
@@ -166,23 +220,34 @@ def design_space(
     >>> network = network_from_config(SIZES["bert-base"], tokens=128, name="bert-base")
     >>> [len(design_space(network, per=per).slots) for per in ("shape", "role", "matrix")]
     [3, 6, 72]
+    >>> [len(design_space(network, per="matrix", joint=joint).slots) for joint in ("apart", "search", "always")]
+    [72, 84, 48]
     """
     check_formats(formats)
-    slots: dict[tuple[object, Shape], list[str]] = {}
+    groups: Groups = {}
+    if joint != "apart":
+        with_groups = stacked_network(network) if joint == "always" else with_stacked(network)
+        network, groups = with_groups.network, with_groups.groups
+    slots: dict[tuple[object, Shape, bool], list[str]] = {}
     for matrix in network.matrices:
         shape = matrix.out_features, matrix.in_features
-        slots.setdefault((_KEYS[per](matrix), shape), []).append(matrix.name)
-    options = {
-        shape: tuple(
-            (name, modes) for name in formats for modes in FORMATS[name].tensorizations(*shape, keep=tensorizations)
+        slots.setdefault((_KEYS[per](matrix), shape, matrix.name in groups), []).append(matrix.name)
+
+    def options(shape: Shape, names: tuple[str, ...]) -> tuple[tuple[str, Tensorization], ...]:
+        return tuple(
+            (name, modes) for name in names for modes in FORMATS[name].tensorizations(*shape, keep=tensorizations)
         )
-        for _, shape in slots
-    }
+
     return DesignSpace(
         slots=tuple(
-            Slot(shape=shape, matrices=tuple(names), options=options[shape]) for (_, shape), names in slots.items()
+            Slot(
+                shape=shape, matrices=tuple(names), stacked=tuple(groups[name] for name in names) if stacked else (),
+                # What may be joint may be apart.
+                options=options(shape, tuple(dict.fromkeys(("dense", *formats) if stacked else formats))),
+            )
+            for (_, shape, stacked), names in slots.items()
         )
-    )
+    )  # fmt: skip
 
 
 def check_formats(formats: tuple[str, ...]) -> None:
@@ -198,12 +263,14 @@ def check_formats(formats: tuple[str, ...]) -> None:
 def dense_genome(space: DesignSpace) -> dict[str, int]:
     """Return the genome that leaves every matrix dense; KeyError if the space has no dense option."""
     genome = {variable.name: 0 for variable in space.variables}
-    for index, each in enumerate(space.slots):
-        names = [name for name, _ in each.options]
-        if "dense" not in names:
-            raise KeyError("dense")
-        genome[f"option{index}"] = names.index("dense")
-    return genome
+    return genome | {f"option{index}": slot.dense for index, slot in enumerate(space.slots)}
+
+
+@lru_cache(maxsize=64)
+def _rows(whole: Factorization, members: int) -> Factorization:
+    """Return what each of the members of a dense stacked matrix is."""
+    modes = replace(whole.tensorization, out_modes=(whole.out_features // members,))
+    return replace(whole, tensorization=modes)
 
 
 def _rank_values(slot: Slot, option: int) -> tuple[tuple[int, ...], ...]:

@@ -43,10 +43,7 @@ def strong_start(
             way.energy_pj / dense.energy_pj + way.cycles / dense.cycles for way in evaluator.ways(factorization)
         )  # fmt: skip
 
-    def squared_error(index: int, factorization: Factorization) -> float:
-        return sum(estimate.squared(name, factorization) for name in space.slots[index].matrices)
-
     tables = table_genomes(space, steps=steps)
     prefetch([(space.machine(genome), space.per_matrix(genome)) for genome in tables])
     with threadpool_limits(limits=1, user_api="blas"):
-        return seed_genomes(space, squared_error=squared_error, cost=cost, count=count, steps=steps)
+        return seed_genomes(space, squared_error=estimate.squared, cost=cost, count=count, steps=steps)

@@ -1,21 +1,32 @@
-"""The factorised layer: it runs, step by step, the online cascade of the design that the simulator costs."""
+"""The factorised layer: it runs, step by step, the online cascade of the design that the simulator costs.
+
+For training there is a second way to the same result, the matrix built from the cores and multiplied with.
+"""
 
 from __future__ import annotations
 
 import functools
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from heat_sim.einsum import Einsum
+from heat_sim.einsum import Einsum, TensorAccess
 from heat_sim.errors import SpecError, describe
-from heat_sim.tensorize.contraction import contract
+from heat_sim.tensorize.contraction import Contraction, contract, mac_optimal_tree
+from heat_sim.tensorize.core_spec import Term
 from heat_sim.tensorize.design import LayerDesign
-from heat_sim.tensorize.factorization import ACTIVATIONS, OUTPUT
+from heat_sim.tensorize.factorization import ACTIVATIONS, OUTPUT, Factorization
+
+Execution: TypeAlias = Literal["cascade", "reconstructed"]
+"""How a factorised layer multiplies: step by step as the design says, or with the matrix that the cores stand for."""
+
+_IDENTITY = "I"
+"""Names of the identity matrices that write a block-diagonal term out begin so; no core has such a name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,20 +85,121 @@ def torch_terms(design: LayerDesign) -> tuple[tuple[TorchStep, ...], ...]:
     >>> [(step.equation, step.output) for step in steps]
     [('ab,cb->ac', 'T1'), ('ac,bc->ab', 'Y')]
     """
-    terms = []
     # The number of tokens is not known yet and changes from batch to batch; no equation depends on it.
-    for einsum, tree in zip(design.factorization.einsums(1), design.trees, strict=True):
-        cores = frozenset(operand.name for operand in einsum.inputs) - {ACTIVATIONS}
-        contraction = contract(einsum, tree, ahead_of_time=cores)
-        terms.append(tuple(map(torch_step, (*contraction.offline, *contraction.online.einsums))))
-    return tuple(terms)
+    return tuple(tuple(map(torch_step, _steps(contraction))) for contraction in _contractions(design, tokens=1))
+
+
+def _contractions(design: LayerDesign, *, tokens: int) -> tuple[Contraction, ...]:
+    """Return the steps of every term, those of cores alone ahead of time."""
+    return tuple(
+        contract(einsum, tree, ahead_of_time=frozenset(core.name for core in term.cores))
+        for einsum, tree, term in zip(
+            design.factorization.einsums(tokens), design.trees, design.factorization.terms, strict=True
+        )
+    )
+
+
+def _steps(contraction: Contraction) -> tuple[Einsum, ...]:
+    return (*contraction.offline, *contraction.online.einsums)
+
+
+@functools.lru_cache(maxsize=1024)  # the matrices of a network are of a few sizes, and of as many factorizations
+def matrix_terms(factorization: Factorization) -> tuple[tuple[Einsum, ...], ...]:
+    """Return, term by term, the steps that multiply the cores to the term's matrix, in the order of fewest ops.
+
+    The last step of a term writes ``Y[o1,..,i1,..]``. A term that is block-diagonal is multiplied with an identity
+    matrix ``I..`` per shared rank variable, which puts zeros beside the blocks.
+
+    >>> from heat_sim.tensorize.tensorization import Tensorization
+    >>> shape = Tensorization(out_modes=(2, 3), in_modes=(2, 4))
+    >>> for steps in matrix_terms(Factorization(format="block-low-rank", tensorization=shape, ranks=(1,))):
+    ...     print(*steps)
+    Y[o1,o2,i1,i2] = G1[o1,o2,r1] * G2[r1,i1,i2]
+    Y[b1,o2,Ib1,i2] = B[b1,o2,i2] * Ib1[b1,Ib1]
+    """
+    whole = (_matrix_einsum(term) for term in factorization.terms)
+    return tuple(_steps(contract(einsum, mac_optimal_tree(einsum), ahead_of_time=frozenset())) for einsum in whole)
+
+
+def _matrix_einsum(term: Term) -> Einsum:
+    """Return the einsum from the cores of a term to its matrix, whose rank variables are all distinct."""
+    copies = {var: _IDENTITY + var for var in term.in_vars if var in term.out_vars}
+    extents = {**term.extents, **{copy: term.extents[var] for var, copy in copies.items()}}
+    identities = (_access(copy, (var, copy)) for var, copy in copies.items())
+    columns = tuple(copies.get(var, var) for var in term.in_vars)
+    return Einsum(
+        name="matrix",
+        inputs=(*(core.access for core in term.cores), *identities),
+        output=_access(OUTPUT, (*term.out_vars, *columns)),
+        extents=tuple(extents.items()),
+    )
+
+
+def _access(name: str, rank_vars: tuple[str, ...]) -> TensorAccess:
+    return TensorAccess(name=name, projection=tuple(((var, 1),) for var in rank_vars))
+
+
+def execution_macs(design: LayerDesign, *, tokens: int) -> dict[Execution, int]:
+    """Return the multiply-accumulates of a training step by execution: forward, backward to the input and to all cores.
+
+    The backward pass of a product of two tensors is two products of the same size, so a training step has three times
+    the multiply-accumulates of the forward pass; identity matrices are counted like cores, which is a little too much.
+    The sum of terms and the bias are left out.
+
+    Args:
+        design: Factorization and contraction trees.
+        tokens: Rows of the input, over all sentences of a batch.
+
+    >>> from heat_sim.tensorize.tensorization import Tensorization
+    >>> shape = Tensorization(out_modes=(40,), in_modes=(60,))
+    >>> design = LayerDesign(factorization=Factorization(format="low-rank", tensorization=shape, ranks=(30,)),
+    ...                      trees=((("X", "G2"), "G1"),))
+    >>> execution_macs(design, tokens=100)  # 3 * 100 * 30 * (40 + 60), and 3 * (100 + 30) * 40 * 60
+    {'cascade': 900000, 'reconstructed': 936000}
+    """
+    factorization = design.factorization
+    cascade = sum(step.ops for contraction in _contractions(design, tokens=tokens) for step in _steps(contraction))
+    matrix = sum(step.ops for steps in matrix_terms(factorization) for step in steps if len(step.inputs) > 1)
+    dense = tokens * factorization.out_features * factorization.in_features
+    return {"cascade": 3 * cascade, "reconstructed": 3 * (matrix + dense)}
+
+
+def use_fastest_execution(student: nn.Module, *, tokens: int) -> dict[str, Execution]:
+    """Let every factorised layer run the execution of fewer multiply-accumulates in training; return it by module.
+
+    Counts decide and no clock does, so the choice is the same on every machine and in every run; where they are equal
+    it is the cascade. The result of a layer is the same but for rounding. Words that are moved do not count, so a
+    layer with large intermediates (btt) may be slower than its count says; docs/export.md has figures.
+
+    Args:
+        student: As `factorize` returns it; changed in place.
+        tokens: Rows of a layer's input in a training step: sentences times their length.
+
+    >>> from heat_sim.tensorize.tensorization import Tensorization
+    >>> shape = Tensorization(out_modes=(4,), in_modes=(6,))
+    >>> design = LayerDesign(factorization=Factorization(format="low-rank", tensorization=shape, ranks=(4,)),
+    ...                      trees=((("X", "G2"), "G1"),))
+    >>> student = nn.Sequential(FactorizedLinear(design, cores=[torch.ones(4, 4), torch.ones(4, 6)], bias=None))
+    >>> use_fastest_execution(student, tokens=1), use_fastest_execution(student, tokens=1000)
+    ({'0': 'cascade'}, {'0': 'reconstructed'})
+    """
+    chosen: dict[str, Execution] = {}
+    for name, module in student.named_modules():
+        if isinstance(module, FactorizedLinear):
+            macs = execution_macs(module.design, tokens=tokens)
+            module.execution = "cascade" if macs["cascade"] <= macs["reconstructed"] else "reconstructed"
+            chosen[name] = module.execution
+    return chosen
 
 
 class FactorizedLinear(nn.Module):
-    """A linear layer y = W x + bias whose W is held as cores and never built, unless the design folds it.
+    """A linear layer y = W x + bias whose W is held as cores and not built, unless the design folds it.
 
     The parameters are the cores. What the design folds ahead of time (einsums of cores alone) is folded
     from them in every forward pass, so that it trains as what it is; the rest runs in the order of the design.
+
+    With `execution = "reconstructed"` every forward pass builds W from the cores and multiplies with it: the same
+    function of input and cores, and faster where it takes fewer operations, see `use_fastest_execution`.
 
     Args:
         design: Factorization and contraction trees; its members, if any, are one tall matrix here.
@@ -132,6 +244,7 @@ class FactorizedLinear(nn.Module):
             )  # fmt: skip
         self.design = design
         self.terms = torch_terms(design)
+        self.execution: Execution = "cascade"
         self.cores = nn.ParameterDict(  # of pairs: the keys of a dict would be sorted
             [(name, nn.Parameter(core.detach().clone())) for name, core in zip(names, cores, strict=False)]
         )
@@ -139,25 +252,48 @@ class FactorizedLinear(nn.Module):
         self._lender = (lender,)  # in a tuple: a module assigned by itself is registered
 
     @property
+    def lender(self) -> FactorizedLinear | None:
+        """The layer that holds the cores which are not among the parameters of this one."""
+        return self._lender[0]
+
+    @property
     def tensors(self) -> dict[str, Tensor]:
         """The cores by name, those of the lender among them."""
-        (lender,) = self._lender
         own = dict(self.cores.items())
-        return own if lender is None else {**lender.tensors, **own}
+        return own if self.lender is None else {**self.lender.tensors, **own}
+
+    def matrix(self) -> Tensor:
+        """Return W, (out_features, in_features), built from the cores, which gradients reach."""
+        factorization = self.design.factorization
+        rows, columns = factorization.tensorization.padding
+        tensors = self.tensors
+        like = next(iter(tensors.values()))
+        matrices = []
+        for steps in matrix_terms(factorization):
+            results = dict(tensors)
+            for step in steps:
+                for name in (operand.name for operand in step.inputs if operand.name.startswith(_IDENTITY)):
+                    results[name] = torch.eye(step.extent(name), dtype=like.dtype, device=like.device)
+            matrices.append(
+                _run(map(torch_step, steps), results).reshape(
+                    factorization.out_features + rows, factorization.in_features + columns
+                )
+            )
+        return functools.reduce(torch.add, matrices)[: factorization.out_features, : factorization.in_features]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return W x + bias, (..., out_features), for x of shape (..., in_features)."""
+        if self.execution == "reconstructed":
+            return functional.linear(x, self.matrix(), self.bias)
         factorization = self.design.factorization
         rows, columns = factorization.tensorization.padding
         padded = functional.pad(x, (0, columns)) if columns else x
         tensors = self.tensors
         tensors[ACTIVATIONS] = padded.reshape(-1, *factorization.tensorization.in_modes)  # (tokens, i1, i2, ...)
-        outputs = []
-        for steps in self.terms:
-            results = dict(tensors)  # terms have their own T1, T2, ...
-            for step in steps:
-                results[step.output] = torch.einsum(step.equation, *(results[name] for name in step.inputs))
-            outputs.append(results[OUTPUT].reshape(*x.shape[:-1], factorization.out_features + rows))
+        # Terms have their own T1, T2, ...
+        outputs = [
+            _run(steps, dict(tensors)).reshape(*x.shape[:-1], factorization.out_features + rows) for steps in self.terms
+        ]
         y = functools.reduce(torch.add, outputs)
         if rows:
             y = y[..., : factorization.out_features].contiguous()
@@ -167,3 +303,10 @@ class FactorizedLinear(nn.Module):
         """Return format, modes and ranks for `print(model)`."""
         factorization = self.design.factorization
         return f"{factorization.format}, {factorization.tensorization}, ranks {factorization.ranks}"
+
+
+def _run(steps: Iterable[TorchStep], tensors: dict[str, Tensor]) -> Tensor:
+    """Return the output of the last step; the results of all are added to the tensors."""
+    for step in steps:
+        tensors[step.output] = torch.einsum(step.equation, *(tensors[name] for name in step.inputs))
+    return tensors[OUTPUT]

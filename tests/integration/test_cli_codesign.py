@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from heat_sim.report.run_folder import read_manifest, read_searched
+from heat_sim.cli.ablate import variants
+from heat_sim.cli.plot_costs import cost_bars
+from heat_sim.report.run_folder import read_front, read_manifest, read_searched
 from heat_sim.specs import load_architecture
 from heat_sim.tensorize.design import load_design
 from tests.integration.test_cli_resume import CONFIG
@@ -86,7 +88,7 @@ def test_two_processes_write_the_same_points(run, config, environment, tmp_path)
 
 def test_queries_keys_and_values_are_factorised_jointly(config, environment, tmp_path) -> None:
     out = tmp_path / "joint"
-    codesign(config, out, "--joint", environment=environment)
+    codesign(config, out, "--joint", "always", environment=environment)
     designs = [load_design(path) for path in sorted((out / "designs").iterdir())]
     assert designs
     stacked = [layer for design in designs for _, layer in design.layers if layer.members]
@@ -96,6 +98,74 @@ def test_queries_keys_and_values_are_factorised_jointly(config, environment, tmp
         assert [name.rpartition(".")[2] for name in layer.members] == ["query", "key", "value"]
     for design in designs:
         assert len([name for name, layer in design.layers for name in (layer.members or (name,))]) == 12
+
+
+@pytest.fixture(scope="module", params=["edp", "macs"])
+def joint_or_not(request, config, environment, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "search"
+    codesign(
+        config, out, "--joint", "search", "--order", request.param, "--per", "role", "--formats", "low-rank",
+        "--population", 24, environment=environment,
+    )  # fmt: skip
+    return out
+
+
+def front(run: Path) -> dict[str, dict[str, str]]:
+    with (run / "front.csv").open(encoding="utf-8") as file:
+        return {row["design"]: row for row in csv.DictReader(file)}
+
+
+def test_what_is_joint_is_chosen_and_scored_as_it_was_searched(joint_or_not, config, environment) -> None:
+    designs = {path.stem: load_design(path) for path in sorted((joint_or_not / "designs").iterdir())}
+    assert read_manifest(joint_or_not)["arguments"]["joint"] == "search"
+    assert any(design.joint for design in designs.values())
+    name = next(name for name, design in designs.items() if design.joint)
+    rows = front(joint_or_not)
+    for chosen in ("dense", name):
+        design = ["--design", joint_or_not / "designs" / f"{chosen}.yaml"] if chosen != "dense" else []
+        done = heat_sim(
+            "score", "--arch", "simba_l", "--model", config, "--tokens", 16, "--no-fuse", "--merged", *design,
+            "--json", "-", environment=environment,
+        )  # fmt: skip
+        scored = json.loads(done.stdout)
+        assert scored["energy_pJ"] == pytest.approx(float(rows[chosen]["energy_pj"]), rel=1e-5)
+        assert scored["cycles"] == int(rows[chosen]["cycles"])
+
+
+def test_the_breakdown_of_joint_matrices_and_of_mac_orders_adds_up_to_the_front(joint_or_not, environment) -> None:
+    designs = [load_design(path) for path in sorted((joint_or_not / "designs").iterdir())]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEAT_SIM_CACHE", environment["HEAT_SIM_CACHE"])
+        bars = cost_bars(joint_or_not, read_front(joint_or_not), designs)
+    for bar, row in zip(bars, front(joint_or_not).values(), strict=True):
+        assert sum(bar.cycles_by_part.values()) == int(row["cycles"])
+        assert set(bar.cycles_by_part) == set(bars[0].cycles_by_part)
+
+
+def test_joint_is_compared_with_apart_on_one_baseline(run, joint_or_not, config, environment, tmp_path) -> None:
+    apart, always = tmp_path / "apart", tmp_path / "always"
+    for out in (apart, always):
+        codesign(config, out, "--joint", out.name, "--per", "role", "--formats", "low-rank", environment=environment)
+    dense = [front(out)["dense"]["edp_pj_cycles"] for out in (apart, always, run)]
+    assert len(set(dense)) == 1
+    assert not any(load_design(path).joint for path in (apart / "designs").iterdir())
+    done = heat_sim("compare", apart, always, joint_or_not, "--losses", "0.9", environment=environment)
+    assert "joint search" in done.stdout
+
+
+def test_an_unknown_way_of_being_joint_is_refused(config, environment, tmp_path) -> None:
+    done = codesign(config, tmp_path / "no", "--joint", "perhaps", environment=environment, code=2)
+    assert "perhaps" in done.stderr
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_flag_of_an_older_run_is_refused(run, tmp_path, environment) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    text = (run / "manifest.json").read_text(encoding="utf-8")
+    (old / "manifest.json").write_text(text.replace('"joint": "search"', '"joint": true'), encoding="utf-8")
+    done = heat_sim("codesign", "--resume", old, environment=environment, code=2)
+    assert "--joint: unknown (got True, expected search, apart, always)" in " ".join(done.stderr.split())
 
 
 def test_the_manifest_alone_makes_the_same_run_again(run, environment, tmp_path) -> None:
@@ -119,7 +189,7 @@ def test_a_machine_is_chosen_with_the_design(config, environment, tmp_path) -> N
     out = tmp_path / "run"
     codesign(
         config, out, "--hardware", ranges, "--formats", "low-rank", "--objectives", "edp,loss,area",
-        "--constraint", "area <= 0.65", "--per", "shape",
+        "--constraint", "area <= 0.65", "--per", "shape", "--joint", "apart",
         environment=environment,
     )  # fmt: skip
     with (out / "front.csv").open(encoding="utf-8") as file:
@@ -164,6 +234,19 @@ def test_ablations_are_runs_of_their_own_and_a_table(run, environment) -> None:
     assert heat["edp_gain_at_loss"]["0.6"] > 1
     assert whole["differs"] == ""
     assert "strategy heat" in heat["differs"]
+
+
+@pytest.mark.parametrize(
+    ("own", "others"),
+    [
+        ("search", {"no-joint": "apart", "always-joint": "always"}),
+        ("apart", {"joint": "search", "always-joint": "always"}),
+        ("always", {"joint": "search", "no-joint": "apart"}),
+    ],
+)
+def test_ablations_of_being_joint_are_the_other_ways(own, others) -> None:
+    found = variants({"fuse": False, "joint": own, "formats": "low-rank"})
+    assert {name: each["joint"] for name, each in found.items() if "joint" in each} == others
 
 
 def test_an_unknown_ablation_is_refused(run, environment) -> None:

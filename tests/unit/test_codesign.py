@@ -17,6 +17,7 @@ from heat_sim.codesign.estimate import ActivationError
 from heat_sim.codesign.evaluator import Evaluator
 from heat_sim.codesign.layer_ways import LayerWays
 from heat_sim.codesign.matrix_errors import MatrixErrors
+from heat_sim.codesign.network_cost import NetworkCoster
 from heat_sim.codesign.pareto import non_dominated
 from heat_sim.codesign.points import PointStore
 from heat_sim.codesign.search import SearchSettings, search_designs, spread
@@ -199,6 +200,22 @@ def test_no_contraction_order_beats_the_chosen_one(evaluator):
             best = map_einsum(role_einsum(matmul_shape(step, inputs=live)), ARCHITECTURE).best
             live, energy_pj, cycles = step.output.name, energy_pj + best.energy_pj, cycles + best.cycles
         assert min(option.energy_pj * option.cycles for option in chosen) <= energy_pj * cycles * (1 + 1e-12)
+
+
+def test_by_multiply_accumulates_a_network_costs_what_its_design_does(evaluator):
+    option = next(i for i, (name, _) in enumerate(SPACE.slots[0].options) if name == "tt-matrix")
+    machine = Machine(architecture=ARCHITECTURE, fuse=False)
+    macs = Evaluator(
+        network=NETWORK, ways=LayerWays(machine=machine, tokens=NETWORK.tokens, order="macs"), estimate=lambda _: 0.0
+    )
+    differ = 0
+    for rank in (5, 23):
+        design = SPACE.per_matrix(dense_genome(SPACE) | {"option0": option, "rank0_0": rank, "rank0_1": rank})
+        searched = macs.cost(design)
+        found = NetworkCoster(machine=machine, order="macs").cost(NETWORK, design)
+        assert (found.cycles, found.energy_pj) == (searched.cycles, pytest.approx(searched.energy_pj))
+        differ += found.edp_pj_cycles > evaluator.cost(design).edp_pj_cycles * (1 + 1e-9)
+    assert differ
 
 
 def test_search_is_reproducible_and_its_front_is_a_front(evaluator):

@@ -27,12 +27,14 @@ def parameters(factorization: Factorization) -> float:
     return float(factorization.parameters)
 
 
-def squared_error(index: int, factorization: Factorization) -> float:
-    """Of the class as a whole; nothing where dense, and falling in the parameters. Classes differ in weight."""
+def squared_error(name: str, factorization: Factorization) -> float:
+    """Of one matrix; nothing where dense, and falling in the parameters. Classes differ in weight."""
     if factorization.format == "dense":
         return 0.0
+    index = next((i for i, slot in enumerate(SPACE.slots) if name in slot.matrices), 0)
+    weight = (10.0, 3.0, 1.0)[index] / SPACE.slots[index].members
     bonus = {"low-rank": 1.0, "tt-matrix": 0.8}[factorization.format]
-    return (10.0, 3.0, 1.0)[index] * bonus * math.exp(-(factorization.compression_ratio**-1) * 3)
+    return weight * bonus * math.exp(-(factorization.compression_ratio**-1) * 3)
 
 
 def tables(space: DesignSpace, steps: tuple[int, ...]) -> list[set[Factorization]]:
@@ -49,7 +51,7 @@ def cost_and_error(factorizations: tuple[Factorization, ...]) -> tuple[float, fl
     members = [each.members for each in SPACE.slots]
     return (
         sum(n * parameters(f) for n, f in zip(members, factorizations, strict=True)),
-        sum(squared_error(index, f) for index, f in enumerate(factorizations)),
+        sum(squared_error(n, f) for slot, f in zip(SPACE.slots, factorizations, strict=True) for n in slot.matrices),
     )
 
 
@@ -95,20 +97,26 @@ def test_spread_takes_no_vertex_twice() -> None:
 
 def test_each_factorization_is_costed_once_and_only_at_the_steps() -> None:
     costed: list[Factorization] = []
-    judged: list[tuple[int, Factorization]] = []
+    judged: list[tuple[str, Factorization]] = []
 
     def cost(factorization: Factorization) -> float:
         costed.append(factorization)
         return parameters(factorization)
 
-    def judge(index: int, factorization: Factorization) -> float:
-        judged.append((index, factorization))
-        return squared_error(index, factorization)
+    def judge(name: str, factorization: Factorization) -> float:
+        judged.append((name, factorization))
+        return squared_error(name, factorization)
 
     seed_genomes(SPACE, squared_error=judge, cost=cost, count=3, steps=FEW)
-    expected = {(index, factorization) for index, table in enumerate(tables(SPACE, FEW)) for factorization in table}
+    expected = {
+        (name, factorization)
+        for slot, table in zip(SPACE.slots, tables(SPACE, FEW), strict=True)
+        for factorization in table
+        for name in slot.matrices
+    }
     assert set(judged) == expected
-    assert len(judged) == len(costed) == len(expected)
+    assert len(judged) == len(expected)
+    assert len(costed) == sum(map(len, tables(SPACE, FEW)))
 
 
 def test_steps_are_every_third_with_the_largest() -> None:
@@ -122,10 +130,44 @@ def test_members_count_as_often_as_they_are() -> None:
     both = DesignSpace(
         slots=tuple(Slot(shape=one.shape, matrices=names, options=one.options) for names in (("a",), ("b", "c")))
     )
-    genomes = seed_genomes(both, squared_error=lambda _, f: squared_error(0, f), cost=parameters, count=99)
+    genomes = seed_genomes(both, squared_error=squared_error, cost=parameters, count=99)
     mixed = [both.decode(genome) for genome in genomes if len({f.format == "dense" for f in both.decode(genome)}) == 2]
     assert mixed
     assert all(first.format == "dense" for first, _ in mixed)
+
+
+@pytest.mark.parametrize("per", ["role", "shape"])
+def test_joint_or_apart_every_seed_is_optimal_at_its_cost(per) -> None:
+    """Every choice from the tables of all slots, the stacked ones too; what is joint has no genes of its members."""
+    space = design_space(NETWORK, formats=("dense", "low-rank"), per=per, joint="search")
+    # What is stacked loses less at the lower and more at the higher ranks than its members.
+    wide = next(slot.shape[0] for slot in space.slots if slot.stacked)
+
+    def error(name: str, factorization: Factorization) -> float:
+        if factorization.format == "dense":
+            return 0.0
+        share = factorization.compression_ratio**-1
+        return 1.6 * math.exp(-2 * share) if factorization.out_features == wide else math.exp(-3 * share)
+
+    few = (7, 23)
+    genomes = seed_genomes(space, squared_error=error, cost=parameters, count=1000, steps=few)
+    alone = tables(space, few)
+
+    def judged(design: dict[str, Factorization]) -> tuple[float, float]:
+        return (
+            sum(parameters(each) for each in design.values()), sum(error(name, each) for name, each in design.items())
+        )  # fmt: skip
+
+    every = [judged(space.by_name(choice)) for choice in itertools.product(*alone)]
+    seen = [space.per_matrix(genome) for genome in genomes]
+    kinds = [any("+" in name for name in design) for design in seen]
+    assert any(kinds)
+    assert not all(kinds)
+    for cost, lost in map(judged, seen):
+        assert lost == pytest.approx(min(e for c, e in every if c <= cost * (1 + 1e-12)), rel=1e-9)
+    for genome in genomes:
+        assert set(genome) == {variable.name for variable in space.variables}
+        assert all(0 <= genome[variable.name] < variable.size for variable in space.variables)
 
 
 def test_refusals_say_what_to_do() -> None:
