@@ -9,6 +9,7 @@ import typer
 
 from heat_sim import __version__
 from heat_sim.cli.ablate import ablate_command
+from heat_sim.cli.baselines import baselines_command
 from heat_sim.cli.codesign import codesign_command
 from heat_sim.cli.compare import compare_command
 from heat_sim.cli.console import err
@@ -16,13 +17,17 @@ from heat_sim.cli.decompose import decompose_command
 from heat_sim.cli.distill import distill_command
 from heat_sim.cli.estimate_check import estimate_check_command
 from heat_sim.cli.evaluate import evaluate_command
+from heat_sim.cli.export import export_command
+from heat_sim.cli.finetune import finetune_command
 from heat_sim.cli.hardware import hardware_command
 from heat_sim.cli.map import map_command
 from heat_sim.cli.reproduce import reproduce_app
 from heat_sim.cli.run import run_command
 from heat_sim.cli.score import score_command
 from heat_sim.cli.show import plot_command, table_command
+from heat_sim.cli.supernet import supernet_command
 from heat_sim.cli.timeloop import timeloop_app
+from heat_sim.cli.validate import validate_command
 from heat_sim.errors import HeatError
 
 app = typer.Typer(
@@ -47,8 +52,13 @@ for name, command in (
     ("score", score_command),
     ("hardware", hardware_command),
     ("codesign", codesign_command),
+    ("finetune", finetune_command),
+    ("baselines", baselines_command),
     ("distill", distill_command),
+    ("validate", validate_command),
+    ("export", export_command),
     ("estimate-check", estimate_check_command),
+    ("supernet", supernet_command),
     ("decompose", decompose_command),
     ("compare", compare_command),
     ("ablate", ablate_command),

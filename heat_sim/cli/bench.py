@@ -1,4 +1,4 @@
-"""What the distilling commands work on: a pretrained model, labelled text, a fine-tuned teacher.
+"""What the distilling commands work on: a pretrained model, labelled data, a fine-tuned teacher.
 
 torch and transformers are imported here only, and late, so that the other commands start without them.
 """
@@ -15,7 +15,7 @@ from heat_sim.cli.console import Tick
 if TYPE_CHECKING:
     from heat_sim.distill.calibration import Calibration
     from heat_sim.distill.progress import Progress, ProgressEvent
-    from heat_sim.distill.tasks import TextTask
+    from heat_sim.distill.tasks import Task
     from heat_sim.distill.teacher import Teacher
 
 EMBEDDED_MODEL = "minilm-l6"
@@ -30,13 +30,13 @@ class Bench:
 
     Attributes:
         model: Name of the network, for tables and file names.
-        task: Texts, labels, splits.
+        task: Rows, labels, splits, of any kind.
         teacher: The fine-tuned dense model.
         calibration: Its weights and the second moments of their inputs.
     """
 
     model: str
-    task: TextTask
+    task: Task
     teacher: Teacher
     calibration: Calibration
 
@@ -55,7 +55,7 @@ def prepare_bench(model: str, data: str, *, epochs: int, seed: int, add_bar: Add
 
     Args:
         model: Folder, or the embedded one's name.
-        data: File, or the embedded one's name.
+        data: File, folder, hub data set, or the embedded one's name, see `load_task`.
         epochs: Of fine-tuning.
         seed: Of fine-tuning.
         add_bar: Adds a progress bar.
@@ -65,12 +65,12 @@ def prepare_bench(model: str, data: str, *, epochs: int, seed: int, add_bar: Add
     require_torch()
     from heat_sim.distill.calibrate import prepare_calibration
     from heat_sim.distill.settings import FineTuneSettings
-    from heat_sim.distill.tasks import load_embedded_task, load_text_task
+    from heat_sim.distill.tasks import load_task
     from heat_sim.distill.teacher import prepare_teacher
 
     progress = stage_bars(add_bar)
     name, folder = model_folder(model)
-    task = load_embedded_task() if data == EMBEDDED_DATA else load_text_task(Path(data))
+    task = load_task(data)
     teacher = prepare_teacher(folder, task, settings=FineTuneSettings(epochs=epochs, seed=seed), progress=progress)
     return Bench(
         model=name,

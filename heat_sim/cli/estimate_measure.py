@@ -37,6 +37,8 @@ SLOW: Mapping[str, Callable[..., LossEstimate]] = {"block-output": BlockOutputEr
 """Name to estimate, for those that run the model with projected matrices."""
 FOREST = "forest"
 """Name of the estimate that is fitted on the other samples."""
+SUPERNET = "supernet"
+"""Name of the estimate that `estimate_supernet` adds later, to none, some or all samples."""
 
 
 def measure_designs(
@@ -224,7 +226,7 @@ def _refuse_others(known: Check, bench: Bench, designs: Sequence[tuple[Factoriza
         problems.append(("another teacher", known.teacher, bench.teacher.folder.name))
     if tuple(sample.factorizations for sample in known.samples) != tuple(designs[: len(known.samples)]):
         problems.append(("other designs", "some", "those that the seed draws"))
-    kinds = {frozenset(keys) for each in known.samples for keys in (each.estimates, each.milliseconds)}
+    kinds = {frozenset(keys) - {SUPERNET} for each in known.samples for keys in (each.estimates, each.milliseconds)}
     if not kinds <= {frozenset(wanted)} and not kinds <= {frozenset({*wanted, FOREST})}:
         names = ", ".join(sorted(frozenset.union(*kinds)))
         problems.append(("other estimates", names, ", ".join(sorted(wanted))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,14 @@ class Sample:
         accuracy: Share of the test rows classified as labelled, as projected, 0 to 1.
         estimates: By name of the estimate.
         milliseconds: Time of each estimate; None where its projections were on disk already.
+        distilled_accuracy: The same share after distillation; None where it was not distilled.
     """
 
     factorizations: tuple[Factorization, ...]
     accuracy: float
     estimates: Mapping[str, float]
     milliseconds: Mapping[str, float | None]
+    distilled_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +45,43 @@ class Check:
         teacher: Name of the cached teacher's folder, which holds the hash of all that made it.
         dense_accuracy: Of the teacher, 0 to 1.
         samples: In the order of the designs.
+        supernet: Name of the cached SuperNet's folder, if some samples have its estimate.
+        supernet_seconds: That its projection and training took.
+        distilled: How samples were distilled, if some were.
     """
 
     arguments: Mapping[str, object]
     teacher: str
     dense_accuracy: float
     samples: tuple[Sample, ...]
+    supernet: str | None = None
+    supernet_seconds: float | None = None
+    distilled: Mapping[str, object] | None = None
 
     @property
     def losses(self) -> list[float]:
         """Accuracy of the dense model minus that of each sample."""
         return [self.dense_accuracy - sample.accuracy for sample in self.samples]
+
+    @property
+    def estimates(self) -> dict[str, list[float]]:
+        """The estimates that all samples have, by name, in the order of the samples."""
+        first, *others = self.samples
+        return {
+            name: [sample.estimates[name] for sample in self.samples]
+            for name in first.estimates
+            if all(name in sample.estimates for sample in others)
+        }
+
+    @property
+    def of_distilled(self) -> Check:
+        """The check of the distilled samples alone, whose accuracies are those after distillation."""
+        found = [
+            replace(sample, accuracy=sample.distilled_accuracy)
+            for sample in self.samples
+            if sample.distilled_accuracy is not None
+        ]
+        return replace(self, samples=tuple(found))
 
 
 def write_check(folder: Path, check: Check) -> None:
@@ -110,9 +138,13 @@ def _check(data: Any, *, where: str) -> Check:
                 milliseconds={
                     name: None if value is None else _number(value) for name, value in sample["milliseconds"].items()
                 },
+                distilled_accuracy=_number_or_none(sample.get("distilled_accuracy")),
             )
             for sample in data["samples"]
         ),
+        supernet=None if data.get("supernet") is None else str(data["supernet"]),
+        supernet_seconds=_number_or_none(data.get("supernet_seconds")),
+        distilled=None if data.get("distilled") is None else dict(data["distilled"]),
     )
 
 
@@ -120,3 +152,7 @@ def _number(value: Any) -> float:
     if type(value) not in (int, float) or not math.isfinite(value):
         raise ValueError(f"{value!r} is not a number")
     return float(value)
+
+
+def _number_or_none(value: Any) -> float | None:
+    return None if value is None else _number(value)

@@ -3,101 +3,232 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from heat_sim.cli.bench import AddBar, Bench, stage_bars
 from heat_sim.cli.console import err
-from heat_sim.cli.options import ProjectionName
+from heat_sim.cli.distill_plan import DistillPlan
 from heat_sim.cli.start import Start
 from heat_sim.codesign.chosen import DENSE
 from heat_sim.codesign.front import FrontRow
-from heat_sim.distill.batches import encode, sorted_batches
+from heat_sim.distill.checkpoint import Checkpoints
 from heat_sim.distill.convert import save_student
-from heat_sim.distill.measure import measure_accuracy
+from heat_sim.distill.measure import measure_scores
 from heat_sim.distill.settings import DistillSettings
-from heat_sim.distill.train import distill
+from heat_sim.distill.targets import teacher_logits
+from heat_sim.distill.train import DistillResult, distill, training_key
 from heat_sim.errors import SpecError, describe
-from heat_sim.report.run_folder import design_path, read_front, write_front
-from heat_sim.tensorize.design import load_design
+from heat_sim.report.curves import write_curve
+from heat_sim.report.measured import Measured, Stage, read_measured, write_measured
+from heat_sim.report.run_folder import design_path, read_baselines, read_front, write_front
+from heat_sim.tensorize.design import dump_design, load_design
 
 _KEPT = 0.9
-"""Share of the dense accuracy above chance that a design must keep as projected to be worth training."""
+"""Share of the dense metric above chance that a design must keep as projected to be worth training."""
 
 
-def measure(
-    folder: Path,
-    bench: Bench,
-    *,
-    designs: Sequence[str] | None,
-    projection: ProjectionName,
-    layer_epochs: int,
-    logit_epochs: int,
-    seed: int,
-    add_bar: AddBar,
-) -> None:
-    """Add measured accuracies to the rows of a run; written after each one, so that a stop loses one at the most.
+def measure(folder: Path, bench: Bench, *, plan: DistillPlan, add_bar: AddBar, resume: bool = False) -> None:
+    """Measure the designs of a run as projected, train those that are asked for, and measure them after each stage.
+
+    Everything is written when it is known, so that a stop loses no more than the steps since the last checkpoint.
 
     Args:
         folder: Of the run.
         bench: Model, task and calibration of the run.
-        designs: Those to distil; None for the one that `pick` finds.
-        projection: How a student is made from the weights, see `Start`.
-        layer_epochs: Of layer-wise distillation.
-        logit_epochs: Of logit distillation.
-        seed: Of the distillation.
+        plan: What to train.
         add_bar: Adds a progress bar.
+        resume: Whether what was trained with this plan is kept, and a training begun is gone on with.
+
+    Raises:
+        SpecError: The run has no such design.
+        HeatError: A training diverged, or a checkpoint cannot be read or written.
     """
-    rows = {row.design: row for row in read_front(folder)}
-    unknown = sorted(set(designs or ()) - (rows.keys() - {DENSE}))
-    if unknown:
-        raise SpecError(
-            describe("--design", "not in the run", got=", ".join(unknown),
-                     expected=", ".join(name for name in rows if name != DENSE), remedy="Choose one of its designs.")
+    work = _Work(folder=folder, bench=bench, plan=plan, add_bar=add_bar)
+    names = [*(row.design for row in work.rows if row.design != DENSE)]
+    _refuse_unknown(plan.designs, names)
+    plan.write(folder)
+    work.measure_projected()
+    chosen = choose(plan.designs, work.rows, chance=bench.task.chance)
+    for name in chosen:
+        for stage, settings in plan.trainings():
+            work.train(name, stage, settings, resume=resume)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    folder: Path
+    bench: Bench
+    plan: DistillPlan
+    add_bar: AddBar
+    start: Start = field(init=False)
+    rows: list[FrontRow] = field(init=False)
+    front: int = field(init=False)
+    records: list[Measured] = field(init=False)
+    _targets: Any = None
+
+    def __post_init__(self) -> None:
+        front = read_front(self.folder)
+        self.front = len(front)
+        self.rows = [*front, *read_baselines(self.folder)]
+        self.records = read_measured(self.folder)
+        self.start = Start(bench=self.bench, projection=self.plan.projection)
+
+    def measure_projected(self) -> None:
+        """Measure the dense model and every design without training, if that was not done."""
+        tick = self.add_bar("measure projected", len(self.rows))
+        if not any(record.stage == "dense" for record in self.records):
+            self.record(DENSE, "dense", None, self.bench.teacher.model)
+        known = {r.design for r in self.records if r.stage == "projected" and r.settings == self.plan.projection}
+        for done, row in enumerate(self.rows, start=1):
+            if row.design not in {DENSE, *known}:
+                self.record(row.design, "projected", None, self.project(row.design), settings=self.plan.projection)
+            tick(done, "")
+
+    def project(self, name: str) -> Any:
+        """Return the student of a design without training."""
+        return self.start(load_design(design_path(self.folder, name)))
+
+    def train(self, name: str, stage: Stage, settings: DistillSettings, *, resume: bool) -> None:
+        """Train one design with one seed, and measure it after each stage."""
+        design = load_design(design_path(self.folder, name))
+        key = training_key(
+            settings, design=dump_design(design), teacher=self.bench.teacher.folder.name,
+            projection=self.plan.projection, data=self.bench.task.sha256,
         )  # fmt: skip
-    settings = DistillSettings(layerwise_epochs=layer_epochs, logit_epochs=logit_epochs, seed=seed)
-    texts = encode(bench.teacher.tokenizer, bench.task, split="test", max_length=settings.max_length)
-    batches = sorted_batches(texts, batch_size=settings.batch_size)
-    progress = stage_bars(add_bar)
+        if resume and any(r.what == (name, stage, settings.seed) and r.settings == key for r in self.records):
+            return
+        err.print(f"distilling {name}, seed {settings.seed}" + ("" if stage == "both" else f", {stage} alone"))
+        place = f"{name}-{stage}-seed{settings.seed}"
+        checkpoints = Checkpoints(self.folder / "checkpoints" / place, key=key, every=self.plan.save_every)
+        if not resume:
+            checkpoints.clear()
+        started = time.perf_counter()
 
-    def update(name: str, **accuracy: float) -> None:
-        rows[name] = replace(rows[name], **accuracy)  # type: ignore[arg-type]  # the keys are fields of the row
-        write_front(folder, tuple(rows.values()))
+        def after_layers(student: Any) -> None:
+            if stage == "both":
+                self.record(name, "layers", settings.seed, student, settings=key)
 
-    start = Start(bench=bench, projection=projection)
+        trained = distill(
+            self.bench.teacher, self.project(name), self.bench.task, settings=settings, checkpoints=checkpoints,
+            after_layers=after_layers, targets=self.targets if settings.logit_epochs else None,
+            progress=stage_bars(self.add_bar),
+        )  # fmt: skip
+        write_curve(self.folder / "training" / f"{place}.csv", (*trained.layers, *trained.logits))
+        self.record(
+            name, stage, settings.seed, trained.student, settings=key, dev_value=_kept_accuracy(trained),
+            seconds=time.perf_counter() - started,
+        )  # fmt: skip
+        if stage == "both" and self.is_best(name, settings.seed):
+            target = self.folder / "students" / name
+            if target.exists():
+                shutil.rmtree(target)
+            save_student(trained.student, design, target)
+        shutil.rmtree(checkpoints.folder, ignore_errors=True)
 
-    def project(name: str) -> object:
-        return start(load_design(design_path(folder, name)))
+    @property
+    def targets(self) -> Any:
+        """The teacher's logits of the training rows, asked once."""
+        if self._targets is None:
+            from heat_sim.distill.batches import encode
 
-    tick = add_bar("measure projected", len(rows))
-    update(DENSE, projected_accuracy=measure_accuracy(bench.teacher.model, batches, precision=settings.precision))
-    for done, name in enumerate(rows, start=1):
-        if name != DENSE and rows[name].projected_accuracy is None:
-            update(name, projected_accuracy=measure_accuracy(project(name), batches, precision=settings.precision))
-        tick(done, "")
-    for name in designs or pick(tuple(rows.values()), chance=1 / len(bench.task.class_names)):
-        err.print(f"distilling {name}")
-        trained = distill(bench.teacher, project(name), bench.task, settings=settings, progress=progress)
-        update(name, distilled_accuracy=measure_accuracy(trained.student, batches, precision=settings.precision))
-        target = folder / "students" / name
-        if target.exists():  # of an earlier call; the model kept is the one whose accuracy the row gives
-            shutil.rmtree(target)
-        save_student(trained.student, load_design(design_path(folder, name)), target)
+            settings = self.plan.settings
+            rows = encode(self.bench.teacher.tokenizer, self.bench.task, split="train",
+                          max_length=settings.max_length, max_rows=settings.max_rows)  # fmt: skip
+            self._targets = teacher_logits(
+                self.bench.teacher.model, rows, batch_size=settings.batch_size, precision=settings.precision,
+                progress=stage_bars(self.add_bar),
+            )  # fmt: skip
+        return self._targets
+
+    def is_best(self, name: str, seed: int) -> bool:
+        """Return whether a seed is the best of a design on the dev rows; without dev rows, whether it is the first."""
+        found = {r.seed: r.dev_value for r in self.records if r.design == name and r.stage == "both"}
+        watched = {each: value for each, value in found.items() if value is not None}
+        return seed == (max(watched, key=lambda each: watched[each]) if watched else min(self.plan.seeds))
+
+    def record(self, name: str, stage: Stage, seed: int | None, model: Any, **more: Any) -> None:
+        """Measure a model on the test rows, and write what is known."""
+        settings = self.plan.settings
+        scores = measure_scores(
+            model, self.bench.task, self.bench.teacher.tokenizer, max_length=settings.max_length,
+            batch_size=settings.batch_size, precision=settings.precision,
+        )  # fmt: skip
+        self.records.append(
+            Measured(design=name, stage=stage, seed=seed, metric=scores.metric, value=scores.value,
+                     per_row=tuple(map(float, scores.per_row)), **more)
+        )  # fmt: skip
+        write_measured(self.folder, self.records)
+        self.records = read_measured(self.folder)
+        self.rows = [with_metrics(row, self.records) for row in self.rows]
+        write_front(self.folder, tuple(self.rows[: self.front]))
 
 
-def pick(rows: Sequence[FrontRow], *, chance: float) -> list[str]:
-    """Return the design worth distilling first, as a list of one: the largest EDP gain that as projected keeps nine
-    tenths of the way from chance to the dense accuracy, else the largest of all; none if nothing was measured.
+def with_metrics(row: FrontRow, records: Sequence[Measured]) -> FrontRow:
+    """Return a row of the front with the metrics that were measured: means over seeds."""
+
+    def mean(*stages: Stage) -> float | None:
+        for stage in stages:
+            found = [r.value for r in records if r.design == row.design and r.stage == stage]
+            if found:
+                return float(np.mean(found))
+        return None
+
+    return replace(
+        row, projected_accuracy=mean("projected", "dense"), distilled_accuracy=mean("both", "logits", "layers")
+    )
+
+
+def choose(wanted: str, rows: Sequence[FrontRow], *, chance: float) -> list[str]:
+    """Return the designs that are asked for.
+
+    `best:N` are the N largest EDP gains that as projected keep nine tenths of the way from chance to the dense metric;
+    if these are fewer, those that keep most come next.
 
     Args:
-        rows: With projected accuracies.
-        chance: Accuracy of guessing, 0 to 1.
+        wanted: `best:N`, `all`, or ids with commas.
+        rows: Of the run, with projected metrics.
+        chance: The metric of guessing, 0 to 1.
     """
-    dense = next(row.projected_accuracy for row in rows if row.design == DENSE)
-    measured = {row.design: row.projected_accuracy for row in rows if row.projected_accuracy is not None}
-    designs = [row for row in rows if row.design != DENSE and row.design in measured]
-    if dense is None or not designs:
+    designs = [row for row in rows if row.design != DENSE]
+    if wanted == "all":
+        return [row.design for row in designs]
+    if not wanted.startswith("best:"):
+        return [name.strip() for name in wanted.split(",")]
+    dense = next(row.projected_accuracy for row in rows if row.design == DENSE) or 1.0
+    kept = {row.design: row.projected_accuracy or 0.0 for row in designs if "-" not in row.design}
+    if not any(kept.values()):
         return []
-    good = [row for row in designs if measured[row.design] >= chance + _KEPT * (dense - chance)]
-    return [max(good or designs, key=lambda row: row.edp_gain).design]
+    bound = chance + _KEPT * (dense - chance)
+    good = [row for row in designs if kept.get(row.design, 0.0) >= bound]
+    rest = [row for row in designs if row.design in kept and row not in good]
+    ordered = [
+        *sorted(good, key=lambda row: -row.edp_gain), *sorted(rest, key=lambda row: -kept[row.design])
+    ]  # fmt: skip
+    return [row.design for row in ordered[: int(wanted.removeprefix("best:"))]]
+
+
+def _refuse_unknown(wanted: str, names: Sequence[str]) -> None:
+    if wanted == "all":
+        return
+    head, _, count = wanted.partition(":")
+    if head == "best" and count.isdigit() and int(count) > 0:
+        return
+    unknown = [name.strip() for name in wanted.split(",") if name.strip() not in names]
+    if unknown:
+        raise SpecError(
+            describe("--designs", "not in the run", got=", ".join(unknown),
+                     expected=f"best:N, all, or some of {', '.join(names)}", remedy="Choose of its designs.")
+        )  # fmt: skip
+
+
+def _kept_accuracy(trained: DistillResult) -> float | None:
+    """Return the accuracy on the dev rows of the weights that were kept, if they were watched."""
+    states = trained.logits or trained.layers
+    found = [accuracy for step, _, accuracy in states[-1].checks if step == states[-1].best_step] if states else []
+    return found[0] if found and np.isfinite(found[0]) else None

@@ -49,6 +49,11 @@ class Subject:
         return tuple(load_design(path) for path in self.design_paths)
 
     @property
+    def trainings(self) -> tuple[Path, ...]:
+        """Where the courses of its trainings are."""
+        return tuple(sorted((self.run / "training").glob("*.csv")))
+
+    @property
     def design_paths(self) -> tuple[Path, ...]:
         """Where they are."""
         return tuple(design_path(self.run, row.design) for row in self.rows if row.design != DENSE)
@@ -102,8 +107,16 @@ def _breakdown(subject: Subject) -> Figure:
     return breakdown_figure(cost_bars(subject.run, subject.rows, subject.designs))
 
 
+def _training(subject: Subject) -> Figure:
+    from heat_sim.report.curves import read_curve
+    from heat_sim.report.figures.training import training_figure
+
+    return training_figure({path.stem: read_curve(path) for path in subject.trainings})
+
+
 FIGURES: dict[str, Callable[[Subject], Figure]] = {
-    "front": _front, "points": _points, "hypervolume": _hypervolume, "formats": _formats, "breakdown": _breakdown
+    "front": _front, "points": _points, "hypervolume": _hypervolume, "formats": _formats, "breakdown": _breakdown,
+    "training": _training,
 }  # fmt: skip
 """Name to what draws it."""
 
@@ -133,6 +146,8 @@ def chosen_figures(text: str | None, subject: Subject) -> tuple[tuple[str, ...],
         left_out["formats"] = f"there is no {absent[0]}"
     elif not subject.design_paths:
         left_out["formats"] = "no design was chosen"
+    if not subject.trainings:
+        left_out["training"] = "nothing was distilled"
     left_out["breakdown"] = "it costs the designs anew, ask for it with --figures breakdown"
     return (
         tuple(name for name in FIGURES if name not in left_out),

@@ -38,8 +38,8 @@ def plot_command(
     figures: Annotated[
         str | None,
         typer.Option(
-            help="front, points, hypervolume, formats, breakdown, with commas. If left out, all whose data are in the "
-            "folder; breakdown, which costs the designs anew, only by name."
+            help="front, points, hypervolume, formats, breakdown, training, with commas. If left out, all whose data "
+            "are in the folder; breakdown, which costs the designs anew, only by name."
         ),
     ] = None,
     target: Annotated[
@@ -55,6 +55,7 @@ def plot_command(
     front: EDP gain against estimated loss and measured accuracy. points: every costed design, with the fronts of other
     runs. hypervolume: of all runs, after each batch of designs. formats: format, rank and share of the parameters kept
     of every matrix. breakdown: energy and cycles by storage level and part of the network.
+    training: loss and accuracy over the steps of every distillation.
 
     Example: heat-sim plot results/minilm-l6-simba_l-s128-seed0 --out front.pdf
     """

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heat_sim.distill.tasks import Split, TextTask
+from heat_sim.distill.tasks.task import Split, Task
 
 _POOL_BATCHES = 32
 """Shuffled rows are sorted by length within pools of so many batches: near-equal lengths, still random company."""
@@ -28,11 +28,13 @@ class Batch:
         inputs: Arguments of the model by name, rows first.
         labels: int64, (rows,) for one class a row, (rows, places) for more; `NO_LABEL` where there is none.
         attention_mask: (rows, length) int64, 1 on tokens and 0 on padding, as the encoder's hidden states are long.
+        targets: The teacher's logits, (rows, ..., classes), where they are at hand.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
     attention_mask: Tensor
+    targets: Tensor | None = None
 
     @classmethod
     def of_tokens(cls, *, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Batch:
@@ -64,17 +66,19 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedRows:
-    """Token numbers of some rows of a task with one text and one class a row.
+    """Token numbers of some rows of a task.
 
     Attributes:
         tokens: Token numbers of each row, special tokens included.
-        labels: Class of each row.
+        labels: The class of each row; or several labels a row, filled up with `NO_LABEL`.
         pad: Token number that fills short rows.
+        segments: Which text of a pair each token is of (`token_type_ids`), where the model is told.
     """
 
-    tokens: tuple[tuple[int, ...], ...]
-    labels: tuple[int, ...]
+    tokens: Sequence[Sequence[int]]
+    labels: Sequence[int] | Sequence[Sequence[int]]
     pad: int
+    segments: Sequence[Sequence[int]] | None = None
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -86,31 +90,40 @@ class EncodedRows:
 
         >>> EncodedRows(tokens=((1, 2, 3), (4,)), labels=(0, 1), pad=0).batch([1, 0]).input_ids.tolist()
         [[4, 0, 0], [1, 2, 3]]
+        >>> EncodedRows(tokens=((1, 2), (4,)), labels=((0, 1), (1,)), pad=0).batch([1, 0]).labels.tolist()
+        [[1, -100], [0, 1]]
         """
-        length = max(len(self.tokens[row]) for row in places)
-        ids = np.full((len(places), length), self.pad, dtype=np.int64)
-        mask = np.zeros((len(places), length), dtype=np.int64)
-        for place, row in enumerate(places):
-            tokens = self.tokens[row]
-            ids[place, : len(tokens)] = tokens
-            mask[place, : len(tokens)] = 1
-        return Batch.of_tokens(
-            input_ids=torch.from_numpy(ids),
-            attention_mask=torch.from_numpy(mask),
-            labels=torch.tensor([self.labels[row] for row in places], dtype=torch.int64),
-        )
+        tokens = [self.tokens[row] for row in places]
+        mask = _filled([(1,) * len(row) for row in tokens], 0)
+        inputs = {"input_ids": _filled(tokens, self.pad), "attention_mask": mask}
+        if self.segments is not None:
+            inputs["token_type_ids"] = _filled([self.segments[row] for row in places], 0)
+        labels = [self.labels[row] for row in places]
+        single = [label for label in labels if isinstance(label, int)]
+        several = [label for label in labels if not isinstance(label, int)]
+        wanted = torch.tensor(single, dtype=torch.int64) if single else _filled(several, NO_LABEL)
+        return Batch(inputs=inputs, labels=wanted, attention_mask=mask)
+
+
+def _filled(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    """Return the rows as one tensor, (rows, longest) int64, short ones filled up behind."""
+    filled = np.full((len(rows), max(map(len, rows))), value, dtype=np.int64)
+    for place, row in enumerate(rows):
+        filled[place, : len(row)] = row
+    return torch.from_numpy(filled)
 
 
 def encode(
-    tokenizer: Any, task: TextTask, *, split: Split, max_length: int, max_rows: int | None = None
-) -> EncodedRows:
-    """Return the tokens of the first `max_rows` rows of a split, each cut to `max_length` tokens.
+    tokenizer: Any, task: Task, *, split: Split, max_length: int | None = None, max_rows: int | None = None
+) -> Rows:
+    """Return the first `max_rows` rows of a split of any task as a model takes them.
 
     Args:
-        tokenizer: A tokenizer of transformers.
-        task: Texts and labels.
+        tokenizer: What `load_reader` returns for the task: a tokenizer, or an image reader.
+        task: Rows and labels.
         split: Which rows.
-        max_length: Tokens a text is cut to, special tokens included.
+        max_length: Tokens a row (of questions: a window) is cut to, special tokens included; None for what is usual
+            for the kind of task. Never more than the model takes.
         max_rows: How many rows; None for all.
 
     >>> from transformers import BertTokenizerFast
@@ -118,16 +131,11 @@ def encode(
     >>> words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "day")
     >>> tokenizer = BertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
     >>> task = make_task("parity", [(f"day {n}", str(n % 2)) for n in range(10)])
-    >>> encode(tokenizer, task, split="dev", max_length=8).tokens  # [CLS] day <unknown number> [SEP]
-    ((2, 4, 1, 3),)
+    >>> rows = encode(tokenizer, task, split="dev", max_length=8)
+    >>> rows.batch([0]).input_ids.tolist()  # [CLS] day <unknown number> [SEP]
+    [[2, 4, 1, 3]]
     """
-    rows = task.rows(split)[:max_rows]
-    tokens = tokenizer([task.texts[row] for row in rows], truncation=True, max_length=max_length)["input_ids"]
-    return EncodedRows(
-        tokens=tuple(map(tuple, tokens)),
-        labels=tuple(task.labels[row] for row in rows),
-        pad=int(tokenizer.pad_token_id or 0),
-    )
+    return task.encode(tokenizer, split=split, max_length=max_length, max_rows=max_rows)
 
 
 def sorted_batches(rows: Rows, *, batch_size: int) -> tuple[Batch, ...]:
@@ -137,9 +145,19 @@ def sorted_batches(rows: Rows, *, batch_size: int) -> tuple[Batch, ...]:
     >>> [batch.input_ids.tolist() for batch in sorted_batches(rows, batch_size=2)]
     [[[4, 0], [5, 6]], [[1, 2, 3]]]
     """
+    return tuple(rows.batch(places) for places in sorted_places(rows, batch_size=batch_size))
+
+
+def sorted_places(rows: Rows, *, batch_size: int) -> tuple[tuple[int, ...], ...]:
+    """Return the row numbers of the batches of `sorted_batches`.
+
+    >>> rows = EncodedRows(tokens=((1, 2, 3), (4,), (5, 6)), labels=(0, 1, 0), pad=0)
+    >>> sorted_places(rows, batch_size=2)
+    ((1, 2), (0,))
+    """
     lengths = rows.lengths
     order = sorted(range(len(lengths)), key=lambda row: lengths[row])
-    return tuple(rows.batch(order[start : start + batch_size]) for start in range(0, len(order), batch_size))
+    return tuple(tuple(order[start : start + batch_size]) for start in range(0, len(order), batch_size))
 
 
 def shuffled_places(rows: Rows, *, batch_size: int, rng: np.random.Generator) -> tuple[tuple[int, ...], ...]:

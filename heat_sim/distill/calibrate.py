@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from heat_sim.distill.batches import Batch, encode, sorted_batches
 from heat_sim.distill.calibration import Calibration, load_calibration, save_calibration
 from heat_sim.distill.forward import cross_entropy, logits_of
 from heat_sim.distill.progress import Progress, ProgressEvent, ignore_progress
-from heat_sim.distill.tasks import TextTask
+from heat_sim.distill.tasks.task import Task
 from heat_sim.distill.teacher import Teacher
 from heat_sim.errors import SpecError, describe
 from heat_sim.networks import COVERED
@@ -233,10 +234,10 @@ def evaluation_mode(model: Any) -> Iterator[None]:
         model.train(was_training)
 
 
-def calibration_batches(
-    teacher: Teacher, task: TextTask, *, sentences: int = CALIBRATION_SENTENCES
-) -> tuple[Batch, ...]:
-    """Return the calibration text: the first training sentences, cut where the model takes no more.
+def calibration_batches(teacher: Teacher, task: Task, *, sentences: int = CALIBRATION_SENTENCES) -> tuple[Batch, ...]:
+    """Return the calibration text: the first training rows, texts cut where the model takes no more.
+
+    Questions are cut into windows as for fine-tuning.
 
     Args:
         teacher: The fine-tuned model.
@@ -246,13 +247,15 @@ def calibration_batches(
     >>> calibration_batches(teacher, task)[0].input_ids.shape  # doctest: +SKIP
     torch.Size([32, 5])
     """
-    max_length = min(int(teacher.tokenizer.model_max_length), int(teacher.model.config.max_position_embeddings))
+    positions = getattr(teacher.model.config, "max_position_embeddings", None)  # an image model has none
+    longest = min(int(teacher.tokenizer.model_max_length), sys.maxsize if positions is None else int(positions))
+    max_length = None if task.kind == "question-answering" else longest
     rows = encode(teacher.tokenizer, task, split="train", max_length=max_length, max_rows=sentences)
     return sorted_batches(rows, batch_size=32)
 
 
 def prepare_calibration(
-    teacher: Teacher, task: TextTask, *, sentences: int = CALIBRATION_SENTENCES, progress: Progress = ignore_progress
+    teacher: Teacher, task: Task, *, sentences: int = CALIBRATION_SENTENCES, progress: Progress = ignore_progress
 ) -> Calibration:
     """Return weights and both moments of the teacher on the first training sentences, cached in its folder.
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig
 
 from heat_sim.cache_folder import published
 from heat_sim.distill.calibrate import encoder_linears, weight_of
@@ -20,7 +20,7 @@ from heat_sim.distill.embedding import FactorizedEmbedding
 from heat_sim.distill.joint import have_one_input, joint_layers, stacked_gradient_moment, stacked_second_moment
 from heat_sim.distill.layers import FactorizedLinear
 from heat_sim.distill.loop import seeded_torch
-from heat_sim.distill.pretrained import one_message
+from heat_sim.distill.pretrained import auto_class_of, one_message
 from heat_sim.distill.progress import Progress, ProgressEvent, ignore_progress
 from heat_sim.errors import SpecError, describe
 from heat_sim.tensorize.design import Design, LayerDesign, dump_design, load_design
@@ -38,7 +38,7 @@ def factorize(model: Any, design: Design, *, cores: Mapping[str, Sequence[NDArra
     their cores, see `joint_layers`.
 
     Args:
-        model: A classifier of transformers.
+        model: A model of transformers with the head of a task.
         design: A layer for every encoder matrix of the model.
         cores: Of each entry of the design that does not stay dense, by its name, in the order of the format; converted
             to the number format of the weight they replace.
@@ -98,7 +98,7 @@ def project_design(
     or the mean of several, and with the block-diagonal matrix of their gradient moments.
 
     Args:
-        model: A classifier of transformers, usually the teacher's.
+        model: A model of transformers with the head of a task, usually the teacher's.
         design: A layer for every encoder matrix of the model.
         second_moments: E[x x^T] of each matrix's input, by name; the approximation is best for such inputs. Without
             them it is best for the weights.
@@ -167,7 +167,9 @@ def save_student(student: Any, design: Design, folder: Path) -> None:
             )
         )
     with published(folder) as draft:
-        student.config.save_pretrained(draft)
+        config = copy.deepcopy(student.config)
+        config.architectures = [type(student).__name__]  # says which head it has
+        config.save_pretrained(draft)
         save_file({name: tensor.contiguous() for name, tensor in student.state_dict().items()}, draft / _WEIGHTS)
         (draft / _DESIGN).write_text(dump_design(design), encoding="utf-8")
 
@@ -184,7 +186,7 @@ def load_student(folder: Path) -> tuple[Any, Design]:
         design = load_design(folder / _DESIGN)
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         with seeded_torch(0):  # the weights drawn here are overwritten; the caller's generator is not touched
-            dense = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager")
+            dense = auto_class_of(config.architectures).from_config(config, attn_implementation="eager")
         empty = {name: [np.zeros(s) for s in layer.factorization.core_shapes] for name, layer in design.layers}
         student = factorize(dense, design, cores=empty)
         student.load_state_dict(load_file(folder / _WEIGHTS))

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heat_sim.distill.batches import Batch
+from heat_sim.distill.batches import NO_LABEL, Batch
 from heat_sim.distill.calibrate import EncoderLinear, encoder_linears, evaluation_mode, oriented, weight_of
 from heat_sim.distill.forward import logits_of
 from heat_sim.distill.layer_calls import encoder_layers, hidden_states, layer_of, record_calls
@@ -129,7 +129,9 @@ class BlockOutputError:
 
 
 class LogitError:
-    """Mean over the calibration sequences of KL(dense softmax || compressed softmax), in nats; 0 for the dense model.
+    """Mean over what is classified of KL(dense softmax || compressed softmax), in nats; 0 for the dense model.
+
+    Classified are the calibration sequences, or the tokens of theirs that have a label, or start and end of an answer.
 
     All matrices are replaced at once, so it sees how errors add up and cancel; every call runs the whole model.
 
@@ -161,13 +163,17 @@ class LogitError:
         _refuse_unknown(design, encoder_linears(self._model))
         weights = {name: self._rebuild(name, choice) for name, choice in design.items() if _compresses(choice)}
         other = self._log_probabilities(weights)
-        return max(0.0, float((self._dense.exp() * (self._dense - other)).sum(dim=-1).mean()))
+        divergences = [(a.exp() * (a - b)).sum(dim=-1) for a, b in zip(self._dense, other, strict=True)]
+        return max(0.0, float(torch.cat(divergences).mean()))
 
-    def _log_probabilities(self, weights: Mapping[str, NDArray[np.floating]]) -> Tensor:
-        """Return the logarithms of the probabilities of the classes, (sequences, classes) float64."""
+    def _log_probabilities(self, weights: Mapping[str, NDArray[np.floating]]) -> list[Tensor]:
+        """Return the logarithms of the probabilities of the classes of each batch, (places, classes) float64.
+
+        Places without label are left out. The classes of an answer are the tokens, as many as the batch is long.
+        """
         with evaluation_mode(self._model), torch.inference_mode(), replaced_weights(self._model, weights):
-            logits = [logits_of(self._model(**b.inputs)) for b in self._batches]
-        return torch.cat(logits).to(torch.float64).log_softmax(dim=-1)
+            logits = [logits_of(self._model(**b.inputs))[b.labels != NO_LABEL] for b in self._batches]
+        return [each.to(torch.float64).log_softmax(dim=-1) for each in logits]
 
 
 def _compresses(choice: Factorization | None) -> bool:

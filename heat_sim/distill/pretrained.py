@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,47 +12,117 @@ from typing import Any
 import torch
 import transformers
 from safetensors import SafetensorError
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForImageClassification,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+)
 
 from heat_sim.cache_folder import file_sha256
+from heat_sim.distill.image_reader import load_image_reader
+from heat_sim.distill.tasks.task import Kind
 from heat_sim.errors import HeatError, describe
 
 _MADE_OF = ("*.json", "*.safetensors", "*.txt", "*.model")
+_OF_BYTES = ("gpt2", "roberta")
+_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert")
+"""Families whose first position is the one behind the padding token's number."""
+
 _SHOWN = 200
 """Characters shown of a reason: a checkpoint that does not fit names every tensor."""
 
+AUTO_CLASSES: Mapping[Kind, Any] = {
+    "text": AutoModelForSequenceClassification,
+    "text-pair": AutoModelForSequenceClassification,
+    "question-answering": AutoModelForQuestionAnswering,
+    "token-classification": AutoModelForTokenClassification,
+    "image": AutoModelForImageClassification,
+}
+"""The class of transformers that gives a model the head of each kind of task."""
 
-def load_classifier(folder: Path, *, classes: tuple[str, ...]) -> Any:
-    """Return the classifier of a local folder: float32, eager attention, a missing head drawn from torch's generator.
+
+def auto_class_of(architectures: Sequence[str] | None) -> Any:
+    """Return the class of transformers that makes a model with the head that a configuration names.
+
+    >>> auto_class_of(["BertForQuestionAnswering"]).__name__, auto_class_of(None).__name__
+    ('AutoModelForQuestionAnswering', 'AutoModelForSequenceClassification')
+    """
+    for auto in AUTO_CLASSES.values():
+        head = auto.__name__.removeprefix("AutoModel")
+        if any(name.endswith(head) for name in architectures or ()):
+            return auto
+    return AutoModelForSequenceClassification
+
+
+def load_model(folder: Path, *, kind: Kind, classes: tuple[str, ...], new_head: bool = False) -> Any:
+    """Return the model of a local folder with the head of a kind of task: float32, eager attention.
+
+    A missing head is drawn from torch's generator.
 
     Args:
         folder: As transformers saves it. No hub is asked.
-        classes: Names of the classes, in order of the labels.
+        kind: Of the task.
+        classes: Names of the classes, in order of the labels; none for question answering.
+        new_head: Whether a head for other classes gives way to a new one; else it is refused.
+
+    Raises:
+        HeatError: The folder holds no model, or one that has no such head.
+    """
+    _model_files(folder)
+    labels: dict[str, Any] = {
+        "num_labels": len(classes),
+        "id2label": dict(enumerate(classes)),
+        "label2id": {name: label for label, name in enumerate(classes)},
+    }
+    with one_message(folder, "its model"):
+        return AUTO_CLASSES[kind].from_pretrained(
+            folder,
+            **(labels if classes else {}),
+            attn_implementation="eager",  # only this implementation returns the attention maps
+            dtype=torch.float32,
+            local_files_only=True,
+            ignore_mismatched_sizes=new_head,
+        )
+
+
+def load_classifier(folder: Path, *, classes: tuple[str, ...]) -> Any:
+    """Return the text classifier of a local folder, see `load_model`.
 
     Raises:
         HeatError: The folder holds no model.
     """
-    _model_files(folder)
-    with one_message(folder, "its model"):
-        return AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            num_labels=len(classes),
-            id2label=dict(enumerate(classes)),
-            label2id={name: label for label, name in enumerate(classes)},
-            attn_implementation="eager",  # only this implementation returns the attention maps
-            dtype=torch.float32,
-            local_files_only=True,
+    return load_model(folder, kind="text", classes=classes)
+
+
+def load_reader(folder: Path, *, kind: Kind) -> Any:
+    """Return what turns the rows of a kind of task into a model's inputs: its tokenizer, or its image reader.
+
+    Raises:
+        HeatError: The folder has none.
+    """
+    if kind == "image":
+        with one_message(folder, "its image processor"):
+            return load_image_reader(folder)
+    config = _config(folder)
+    # Tokenizers of bytes take words that are apart only if told that a space goes before the first one.
+    spaced = kind == "token-classification" and config.get("model_type") in _OF_BYTES
+    with one_message(folder, "its tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, **({"add_prefix_space": True} if spaced else {})
         )
+    tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(config))
+    return tokenizer
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Return the tokenizer of a local folder. No hub is asked.
+    """Return the tokenizer of a local folder, which cuts texts to no more tokens than the model takes.
 
     Raises:
         HeatError: The folder holds no tokenizer.
     """
-    with one_message(folder, "its tokenizer"):
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return load_reader(folder, kind="text")
 
 
 def content_of(folder: Path) -> dict[str, str]:
@@ -109,6 +181,23 @@ def one_message(folder: Path, what: str) -> Iterator[None]:
                 remedy="Write it again.",
             )
         ) from None
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    """Return the configuration of a folder, an empty one if there is none that can be read."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _positions(config: Mapping[str, Any]) -> int:
+    """Return how many tokens the model has positions for."""
+    positions = config.get("max_position_embeddings", config.get("n_positions"))
+    if not isinstance(positions, int):
+        return sys.maxsize
+    return positions - (config.get("pad_token_id", 1) + 1 if config.get("model_type") in _OFFSET_POSITIONS else 0)
 
 
 def _model_files(folder: Path) -> list[Path]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ import transformers
 from torch import Tensor
 
 from heat_sim.cache_folder import cache_folder, content_key, published
-from heat_sim.distill.batches import Batch, encode, sorted_batches
+from heat_sim.distill.batches import Batch, encode
 from heat_sim.distill.forward import cross_entropy, logits_of
 from heat_sim.distill.loop import seeded_torch, train_epochs
-from heat_sim.distill.measure import measure_accuracy
+from heat_sim.distill.measure import measure_scores
 from heat_sim.distill.precision import resolve_precision
-from heat_sim.distill.pretrained import content_of, load_classifier, load_tokenizer, quiet_transformers
+from heat_sim.distill.pretrained import content_of, load_model, load_reader, quiet_transformers
 from heat_sim.distill.progress import Progress, ignore_progress
 from heat_sim.distill.settings import FineTuneSettings
-from heat_sim.distill.tasks import TextTask
+from heat_sim.distill.tasks.task import Task
 
 _RESULT = "teacher.json"
 
@@ -31,14 +32,16 @@ _RECIPE = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Teacher:
-    """A fine-tuned classifier.
+    """A fine-tuned model.
 
     Attributes:
-        model: A `transformers` classifier with eager attention, in evaluation mode.
-        tokenizer: Its tokenizer.
+        model: A model of `transformers` with the head of the task and eager attention, in evaluation mode.
+        tokenizer: Its tokenizer, or its image reader.
         folder: Where it is cached.
-        dev_accuracy: Share of the dev rows classified as labelled, 0 to 1.
+        dev_accuracy: The main metric of the task on the dev rows, 0 to 1.
         test_accuracy: The same of the test rows.
+        metric: Name of the main metric, for example `accuracy`.
+        further: Other metrics of the test rows by name, 0 to 1; none for a teacher that an older version made.
     """
 
     model: Any
@@ -46,11 +49,13 @@ class Teacher:
     folder: Path
     dev_accuracy: float
     test_accuracy: float
+    metric: str = "accuracy"
+    further: Mapping[str, float] = field(default_factory=dict)
 
 
 def prepare_teacher(
     pretrained: Path,
-    task: TextTask,
+    task: Task,
     *,
     settings: FineTuneSettings | None = None,
     cache: Path | None = None,
@@ -63,7 +68,7 @@ def prepare_teacher(
 
     Args:
         pretrained: Folder with `config.json`, safetensors weights and the tokenizer, as transformers saves it.
-        task: Texts, labels, splits.
+        task: Rows, labels, splits, of any kind.
         settings: How to fine-tune; the defaults if left out.
         cache: The cache folder; `cache_folder()` if left out.
         progress: Told about the stages `fine-tune`, `measure dev`, `measure test`.
@@ -75,6 +80,8 @@ def prepare_teacher(
     0.854
     """
     settings = settings or FineTuneSettings()
+    if settings.max_length is None:
+        settings = replace(settings, max_length=task.default_max_length)
     key = content_key(
         {
             "recipe": _RECIPE,
@@ -91,19 +98,21 @@ def prepare_teacher(
             _fine_tune(pretrained, task, draft, settings=settings, progress=progress)
     result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
     return Teacher(
-        model=load_classifier(folder, classes=task.class_names).eval(),
-        tokenizer=load_tokenizer(folder),
+        model=load_model(folder, kind=task.kind, classes=task.class_names).eval(),
+        tokenizer=load_reader(folder, kind=task.kind),
         folder=folder,
         dev_accuracy=result["dev_accuracy"],
         test_accuracy=result["test_accuracy"],
+        metric=result.get("metric", "accuracy"),
+        further=result.get("test_further", {}),
     )
 
 
-def _fine_tune(pretrained: Path, task: TextTask, into: Path, *, settings: FineTuneSettings, progress: Progress) -> None:
-    tokenizer = load_tokenizer(pretrained)
+def _fine_tune(pretrained: Path, task: Task, into: Path, *, settings: FineTuneSettings, progress: Progress) -> None:
+    tokenizer = load_reader(pretrained, kind=task.kind)
     rows = encode(tokenizer, task, split="train", max_length=settings.max_length, max_rows=settings.max_rows)
     with seeded_torch(settings.seed):
-        model = load_classifier(pretrained, classes=task.class_names).train()
+        model = load_model(pretrained, kind=task.kind, classes=task.class_names, new_head=True).train()
 
         def loss(batch: Batch) -> Tensor:
             return cross_entropy(logits_of(model(**batch.inputs)), batch.labels)
@@ -122,9 +131,11 @@ def _fine_tune(pretrained: Path, task: TextTask, into: Path, *, settings: FineTu
         )
     result: dict[str, object] = {"settings": asdict(settings), "task_sha256": task.sha256, "losses": history}
     for split in ("dev", "test"):
-        held_out = encode(tokenizer, task, split=split, max_length=settings.max_length)
-        batches = sorted_batches(held_out, batch_size=settings.batch_size)
-        result[f"{split}_accuracy"] = measure_accuracy(model, batches, progress=progress, stage=f"measure {split}")
+        scores = measure_scores(
+            model, task, tokenizer, split=split, max_length=settings.max_length, batch_size=settings.batch_size,
+            progress=progress, stage=f"measure {split}",
+        )  # fmt: skip
+        result |= {"metric": scores.metric, f"{split}_accuracy": scores.value, f"{split}_further": scores.further}
     with quiet_transformers():
         model.save_pretrained(into)
         tokenizer.save_pretrained(into)

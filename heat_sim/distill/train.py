@@ -18,7 +18,7 @@ from heat_sim.distill.loop import seeded_torch
 from heat_sim.distill.progress import Progress, ignore_progress
 from heat_sim.distill.settings import DistillSettings
 from heat_sim.distill.stages import LAYERS, LOGITS, Pair, train_layers, train_logits
-from heat_sim.distill.tasks import TextTask
+from heat_sim.distill.tasks import Task
 from heat_sim.distill.teacher import Teacher
 
 AfterLayers = Callable[[Any], None]
@@ -62,7 +62,7 @@ def training_key(settings: DistillSettings, **parts: str) -> str:
 def distill(
     teacher: Teacher,
     student: Any,
-    task: TextTask,
+    task: Task,
     *,
     settings: DistillSettings | None = None,
     checkpoints: Checkpoints | None = None,

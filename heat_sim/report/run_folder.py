@@ -28,6 +28,9 @@ RESULT_FILES = ("front.csv", "front.md", "front.tex", "front.png", "front.pdf", 
 POINTS = "points.jsonl"
 """Every point that the search costed."""
 
+BASELINES = "baselines.csv"
+"""Designs that were not searched, beside the front."""
+
 
 def new_run_folder(target: Path | None, *, name: str) -> Path:
     """Return a new, empty folder: the given one, or results/<name> with the first free number behind it.
@@ -62,16 +65,25 @@ def write_front(folder: Path, rows: Sequence[FrontRow]) -> None:
     """Write front.csv (every field, SI units and plain fractions), front.md, front.tex, front.png and front.pdf."""
     from heat_sim.report.plots import plot_front  # matplotlib takes a second to import; reading needs none of it
 
-    names = [field.name for field in fields(FrontRow)]
-    lines = [",".join(names)]
-    for row in rows:
-        values = (getattr(row, name) for name in names)
-        lines.append(",".join("" if value is None else str(value) for value in values))
-    write_text(folder / "front.csv", "\n".join(lines) + "\n")
+    _write_rows(folder / "front.csv", rows)
     write_text(folder / "front.md", to_markdown(rows, FRONT_COLUMNS))
     write_text(folder / "front.tex", to_latex(rows, FRONT_COLUMNS))
     plot_front(rows, folder / "front.png")
     plot_front(rows, folder / "front.pdf")
+
+
+def write_baselines(folder: Path, rows: Sequence[FrontRow]) -> None:
+    """Write baselines.csv, of the same fields as the front."""
+    _write_rows(folder / BASELINES, rows)
+
+
+def read_baselines(folder: Path) -> tuple[FrontRow, ...]:
+    """Return the rows of baselines.csv; none if there is no such file.
+
+    Raises:
+        SpecError: It is not one of ours.
+    """
+    return _read_rows(folder / BASELINES) if (folder / BASELINES).exists() else ()
 
 
 def read_front(folder: Path) -> tuple[FrontRow, ...]:
@@ -80,7 +92,19 @@ def read_front(folder: Path) -> tuple[FrontRow, ...]:
     Raises:
         SpecError: There is no such file, or it is not one of ours.
     """
-    path = folder / "front.csv"
+    return _read_rows(folder / "front.csv")
+
+
+def _write_rows(path: Path, rows: Sequence[FrontRow]) -> None:
+    names = [field.name for field in fields(FrontRow)]
+    lines = [",".join(names)]
+    for row in rows:
+        values = (getattr(row, name) for name in names)
+        lines.append(",".join("" if value is None else str(value) for value in values))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _read_rows(path: Path) -> tuple[FrontRow, ...]:
     readers: dict[str, Callable[[str], Any]] = {
         "design": str, "cycles": int, "parameters": int, "encoder_parameters": int
     }  # fmt: skip

@@ -328,3 +328,172 @@ def test_bad_input_is_refused_before_anything_is_trained(root, run: Run, options
     assert code == 2
     assert message in " ".join(err.split())
     assert not (root / "bad").exists()
+
+
+ADDED = {"supernet": None, "supernet-epochs": 2, "distilled": 4, "logit-epochs": 0}
+
+
+def more_words(root: Path, **options: object) -> list[object]:
+    """The words of a call, options without a value as flags."""
+    return [word for word in words(root, **options) if word is not None]
+
+
+@pytest.fixture(scope="module")
+def added(finished: tuple[Path, str], root: Path) -> tuple[Path, str]:
+    """The finished check, copied and called again with a SuperNet and distilled designs; and what it printed."""
+    folder, printed = root / "added", io.StringIO()
+    folder.mkdir()
+    shutil.copy(finished[0] / "samples.json", folder)
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setenv("HEAT_SIM_CACHE", str(root / "cache"))
+        patch.setattr("heat_sim.distill.settings.FineTuneSettings", QUICK_LEARNER)
+        given = more_words(root, out=folder, json=root / "added.json", **ADDED)
+        patch.setattr("sys.argv", ["heat-sim", *map(str, given)])
+        with contextlib.suppress(SystemExit):
+            main()
+    return folder, printed.getvalue()
+
+
+def test_a_supernet_and_distilled_accuracies_are_added_to_a_finished_check(finished, added):
+    before, after = read(finished[0])["samples"], read(added[0])["samples"]
+    for old, new in zip(before, after, strict=True):
+        assert (old["accuracy"], old["factorizations"]) == (new["accuracy"], new["factorizations"])
+        assert new["estimates"] == old["estimates"] | {"supernet": new["estimates"]["supernet"]}
+        assert new["milliseconds"]["supernet"] > 0
+    assert len({sample["estimates"]["supernet"] for sample in after}) == DESIGNS
+    assert [sample["distilled_accuracy"] is not None for sample in after] == [True] * 4 + [False] * (DESIGNS - 4)
+    assert any(sample["distilled_accuracy"] != sample["accuracy"] for sample in after[:4])
+
+
+def test_both_tables_and_the_gain_are_of_the_stored_samples(added, root):
+    folder, printed = added
+    stored = read(folder)
+    dense, samples = stored["dense_accuracy"], stored["samples"]
+    lines = cells(printed)
+    assert len(lines) == 2 * 7 + 2  # two tables of seven estimates, and heading and rule of the second
+    first = {row[0]: row[1] for row in lines[:7]}
+    second = {row[0]: row[1] for row in lines[9:]}
+    assert first.keys() == second.keys() == IN_THE_TABLE | {"supernet"}
+    for table, key, some in ((first, "accuracy", samples), (second, "distilled_accuracy", samples[:4])):
+        losses = [dense - sample[key] for sample in some]
+        for name, rho in table.items():
+            values = [sample["estimates"][name] for sample in some]
+            assert rho == f"{spearmanr(values, losses).statistic:.3f}"
+    gains = json.loads((root / "added.json").read_text(encoding="utf-8"))["gains"]
+    assert [(gain["over"], gain["against"], gain["designs"]) for gain in gains] == [
+        (over, against, designs)
+        for against, designs in (("as projected", DESIGNS), ("after distillation", 4))
+        for over in ("activation", "fisher")
+    ]
+    table = {"as projected": first, "after distillation": second}
+    for gain in gains:
+        rhos = table[gain["against"]]
+        assert gain["difference"] == pytest.approx(float(rhos["supernet"]) - float(rhos[gain["over"]]), abs=1.1e-3)
+        assert gain["low"] <= gain["difference"] <= gain["high"]
+        assert f"supernet over {gain['over']}, {gain['against']}: rho {gain['difference']:+.3f}" in printed
+    assert f"SuperNet {stored['supernet']}: projected and trained in" in printed
+    for name in ("estimates.md", "distilled.csv", "distilled.png"):
+        assert (folder / name).stat().st_size > 0
+
+
+def test_the_supernet_of_the_check_is_the_one_that_its_definition_says(added, root):
+    """The stored estimate is the divergence on the dev rows of the cached SuperNet, run at the ranks of the design."""
+    from heat_sim.distill.supernet_estimate import SuperNetEstimate
+    from heat_sim.distill.supernet_store import load_supernet
+
+    stored = read(added[0])
+    task = load_text_task(root / "tiny.csv")
+    teacher = prepare_teacher(root / "tiny", task, settings=QUICK_LEARNER(epochs=EPOCHS))
+    supernet = load_supernet(teacher.model, root / "cache" / "supernets" / stored["supernet"])
+    batches = sorted_batches(encode(teacher.tokenizer, task, split="dev", max_length=64), batch_size=32)
+    estimate = SuperNetEstimate(supernet.student, batches, teacher=teacher.model)
+    classes = load_network(root / "tiny").classes.values()
+    for sample in stored["samples"][:3]:
+        design = {
+            matrix.name: Factorization.from_json(plain)
+            for members, plain in zip(classes, sample["factorizations"], strict=True)
+            for matrix in members
+        }
+        assert estimate(design) == pytest.approx(sample["estimates"]["supernet"], rel=1e-5, abs=1e-9)
+
+
+def test_the_same_call_again_adds_nothing_and_prints_the_same(added, root, run: Run, monkeypatch):
+    def refuse(*_args: object, **_options: object) -> None:
+        raise AssertionError("again")
+
+    import heat_sim.cli.estimate_distilled as distilling
+    import heat_sim.cli.estimate_supernet as training
+
+    monkeypatch.setattr(distilling, "distill", refuse)
+    monkeypatch.setattr(training, "prepare_supernet", refuse)
+    before = (added[0] / "samples.json").read_bytes()
+    code, out, _ = run(*more_words(root, out=added[0], **ADDED))
+    assert code == 0
+    assert out == added[1]
+    assert (added[0] / "samples.json").read_bytes() == before
+    code, out, _ = run(*words(root, out=added[0]))  # without the options it shows what is there
+    assert code == 0
+    assert out == added[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"supernet-epochs": 1}, "another SuperNet"),
+        ({"logit-epochs": 1}, "distilled otherwise"),
+        ({"distilled-rows": 50}, "distilled otherwise"),
+    ],
+    ids=["epochs", "distillation", "rows"],
+)
+def test_another_supernet_or_another_distillation_is_refused(added, root, run: Run, changes, message):
+    before = (added[0] / "samples.json").read_bytes()
+    code, _, err = run(*more_words(root, out=added[0], **ADDED | changes))
+    assert code == 2
+    assert message in err
+    assert (added[0] / "samples.json").read_bytes() == before
+
+
+def test_a_stop_while_distilling_loses_one_design(added, finished, root, run: Run, monkeypatch):
+    import heat_sim.cli.estimate_distilled as distilling
+
+    folder, calls = root / "stopped-later", []
+    folder.mkdir()
+    shutil.copy(finished[0] / "samples.json", folder)
+
+    def stop_at_third(*args, **options) -> float:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return measure_accuracy(*args, **options)
+
+    monkeypatch.setattr(distilling, "measure_accuracy", stop_at_third)
+    given = more_words(root, out=folder, **{"distilled": 4, "logit-epochs": 0})
+    assert run(*given)[0] == 130
+    assert [sample["distilled_accuracy"] is not None for sample in read(folder)["samples"]] == [True] * 2 + [False] * 7
+    code, out, _ = run(*given)
+    assert code == 0
+    assert "supernet" not in out
+    again, once = ([each["distilled_accuracy"] for each in read(at)["samples"]] for at in (folder, added[0]))
+    assert again == once
+
+
+def test_the_supernet_command_trains_once_and_prints_a_row_per_share(root, run: Run):
+    given = ["supernet", "--model", root / "tiny", "--data", root / "tiny.csv", "--teacher-epochs", EPOCHS,
+             "--formats", "low-rank,tt-matrix", "--max-ratio", "0.5", "--epochs", 2]  # fmt: skip
+    code, out, err = run(*given, "--json", root / "shares.json")
+    assert code == 0
+    assert "train SuperNet" in err
+    rows = json.loads((root / "shares.json").read_text(encoding="utf-8"))["shares"]
+    table = cells(out)
+    assert [(row[0], float(row[1])) for row in table] == [(row["format"], row["share"]) for row in rows]
+    assert [row["share"] for row in rows] == [1.0, 0.75, 0.5, 0.25, 0.125] * 2
+    for row in rows:
+        assert row["ratio"] > 2
+        assert row["divergence"] >= 0
+    few = [row for row in rows if row["share"] <= 0.25]
+    assert sum(row["divergence"] for row in few) < sum(row["projected_divergence"] for row in few)
+    code, again, err = run(*given)
+    assert code == 0
+    assert again == out
+    assert "train SuperNet" not in err
+    assert run(*given[:-4], "--formats", "tt")[0] == 2

@@ -99,7 +99,7 @@ def test_distilling_again_replaces_the_model_and_its_accuracy(finished, monkeypa
     monkeypatch.setenv("HEAT_SIM_CACHE", str(folder.parent / "cache"))
     monkeypatch.setattr(
         "sys.argv",
-        ["heat-sim", "distill", str(folder), "--design", name, "--layer-epochs", "0", "--logit-epochs", "2"],
+        ["heat-sim", "distill", str(folder), "--designs", name, "--layer-epochs", "0", "--logit-epochs", "2"],
     )
     with contextlib.suppress(SystemExit):
         main()
@@ -110,10 +110,10 @@ def test_distilling_again_replaces_the_model_and_its_accuracy(finished, monkeypa
 def test_a_design_that_is_not_in_the_run_is_refused_with_those_that_are(finished, monkeypatch, capsys):
     folder, _ = finished
     monkeypatch.setenv("HEAT_SIM_CACHE", str(folder.parent / "cache"))
-    monkeypatch.setattr("sys.argv", ["heat-sim", "distill", str(folder), "--design", "d99"])
+    monkeypatch.setattr("sys.argv", ["heat-sim", "distill", str(folder), "--designs", "d99"])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "got d99, expected d01" in capsys.readouterr().err
+    assert "got d99, expected best:N, all, or some of d01" in capsys.readouterr().err
 
 
 def test_codesign_runs_without_torch_from_a_calibration_file(finished):

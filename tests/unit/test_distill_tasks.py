@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from heat_sim.distill import tasks
-from heat_sim.distill.tasks import load_embedded_task, load_text_task, make_task
+from heat_sim.distill.tasks import embedded, load_embedded_task, load_text_task, make_task
 from heat_sim.errors import SpecError
 
 ROWS = [(f"text {n}", "good" if n % 3 else "bad") for n in range(50)]
@@ -89,7 +88,7 @@ def test_numbers_may_be_labels(tmp_path: Path) -> None:
         ("t.jsonl", '{"text": "a", "label": "x"}\n{"text": \n', r"t\.jsonl:2: not a row"),
         ("t.jsonl", "[1, 2]\n", r"t\.jsonl:1: not a row"),
         ("t.jsonl", '{"text": "a", "label": null}\n', r"t\.jsonl:1: not a row \(got text, label"),
-        ("t.txt", "a\n", r"unknown kind \(got \.txt, expected \.csv, \.tsv or \.jsonl\)"),
+        ("t.txt", "a\n", r"unknown kind \(got \.txt, expected \.csv, \.tsv, \.jsonl, \.parquet or \.json\)"),
     ],
 )
 def test_what_is_not_a_task_is_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
@@ -111,7 +110,7 @@ def test_the_embedded_task_takes_the_sign_of_the_mean_and_leaves_out_zero(
 ) -> None:
     lines = [f"{n}\t{n % 5 - 2:.2f}\tcaf\xe9 {n}\r\n" for n in range(40)]
     (tmp_path / "movieReviewSnippets_GroundTruth.txt").write_bytes("".join(lines).encode("latin-1"))
-    monkeypatch.setattr(tasks, "fetch", lambda _source, *, cache: tmp_path)
+    monkeypatch.setattr(embedded, "fetch", lambda _source, *, cache: tmp_path)
     task = load_embedded_task()
     assert len(task.texts) == 32  # one in five of 40 means is 0
     assert task.class_names == ("negative", "positive")

@@ -1,0 +1,216 @@
+"""`heat-sim distill`, `baselines`, `validate` and the training figure, on a run of the tiny encoder."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from heat_sim.cli import main
+from heat_sim.cli.distill_plan import PLAN, read_plan
+from heat_sim.distill.checkpoint import Checkpoints
+from heat_sim.report.curves import read_curve
+from heat_sim.report.measured import MEASURED, Measured, read_measured, write_measured
+from heat_sim.report.run_folder import read_baselines, read_front
+from heat_sim.tensorize.design import load_design
+from tests.tiny_encoder import tiny_pretrained, tiny_task
+
+QUICK = ("--layer-epochs", "1", "--logit-epochs", "1", "--max-rows", "96", "--validation-rows", "30")
+
+
+class Cli:
+    """Calls the command line with the cache of the run."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+
+    def __call__(self, *words: object) -> int:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HEAT_SIM_CACHE", str(self.cache))
+            patch.setattr("sys.argv", ["heat-sim", *map(str, words)])
+            try:
+                main()
+            except SystemExit as end:
+                return int(end.code or 0)
+        return 0
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cli]:
+    """Return the folder of a search, not to be written to, and the command line."""
+    root = tmp_path_factory.mktemp("job")
+    task = tiny_task(400)
+    with (root / "tiny.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = [(text, task.class_names[label]) for text, label in zip(task.texts, task.labels, strict=True)]
+        csv.writer(file).writerows([("text", "label"), *rows])
+    cli = Cli(root / "cache")
+    code = cli("codesign", "--model", tiny_pretrained(root / "tiny"), "--data", root / "tiny.csv", "--tokens", 16,
+               "--per", "shape", "--formats", "low-rank", "--population", 8, "--generations", 2, "--designs", 2,
+               "--teacher-epochs", 3, "--joint", "apart", "--out", root / "run")  # fmt: skip
+    assert code == 0
+    return root / "run", cli
+
+
+@pytest.fixture
+def run(job: tuple[Path, Cli], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(job[0], tmp_path / "run"))
+
+
+@pytest.fixture
+def cli(job: tuple[Path, Cli]) -> Cli:
+    return job[1]
+
+
+def without_seconds(folder: Path) -> list[Measured]:
+    return [replace(record, seconds=None) for record in read_measured(folder)]
+
+
+def test_every_stage_of_every_seed_is_measured(run: Path, cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("distill", run, "--designs", "d01", "--seeds", 2, "--stages", "all", *QUICK) == 0
+    assert "heat-sim validate" in capsys.readouterr().out
+    found = {record.what for record in read_measured(run)}
+    trained = {("d01", stage, seed) for stage in ("layers", "both", "logits") for seed in (0, 1)}
+    assert found == {("dense", "dense", None), ("d01", "projected", None), ("d02", "projected", None)} | trained
+    both = [record.value for record in read_measured(run) if record.stage == "both"]
+    row = {row.design: row for row in read_front(run)}["d01"]
+    assert row.distilled_accuracy == pytest.approx(sum(both) / 2)
+    curve = read_curve(run / "training" / "d01-both-seed1.csv")
+    assert [(each.stage, len(each.losses), len(each.checks)) for each in curve] == [
+        ("distill layers", 3, 1), ("distill logits", 3, 1)
+    ]  # fmt: skip
+    assert not list((run / "checkpoints").glob("*"))
+    assert [path.name for path in (run / "students").iterdir()] == ["d01"]
+
+
+def test_validate_prints_what_was_measured_and_draws_it(
+    run: Path, cli: Cli, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli("distill", run, "--designs", "d02", "--seeds", 2, *QUICK) == 0
+    capsys.readouterr()
+    assert cli("validate", run, "--format", "csv", "--again") == 0
+    printed = capsys.readouterr()
+    assert "1 students measured again: all as before" in printed.err.replace("\n", " ")
+    table = {row["design"]: row for row in csv.DictReader(printed.out.splitlines())}
+    records = read_measured(run)
+    dense = next(record for record in records if record.stage == "dense")
+    both = [record for record in records if record.stage == "both"]
+    change = 100 * (sum(record.value for record in both) / 2 - dense.value)
+    assert float(table["d02"]["change (points)"]) == pytest.approx(change, abs=0.0051)
+    assert float(table["d02"]["95 % from"]) <= change <= float(table["d02"]["to"])
+    assert table["d02"]["seeds"] == "2"
+    assert table["d01"]["both (%)"] == "-" or table["d01"]["both (%)"] == ""
+    for name in ("accuracy.md", "accuracy.tex", "accuracy.png", "estimate.pdf"):
+        assert (run / name).stat().st_size > 0
+    assert cli("plot", run, "--figures", "training", "--out", tmp_path / "figures") == 0
+    assert (tmp_path / "figures" / "training.png").stat().st_size > 0
+
+
+def test_a_student_that_is_not_the_measured_one_is_found(
+    run: Path, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli("distill", run, "--designs", "d01", *QUICK) == 0
+    records = [replace(r, value=0.25) if r.stage == "both" else r for r in read_measured(run)]
+    write_measured(run, records)
+    assert cli("validate", run, "--again") == 2
+    assert "not the student that was measured" in capsys.readouterr().err
+
+
+def test_a_killed_distill_goes_on_and_ends_as_if_undisturbed(
+    run: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--designs", "all", "--seeds", 2, "--save-every", 2, *QUICK)
+    whole = Path(shutil.copytree(run, tmp_path / "whole"))
+    assert cli("distill", whole, *words) == 0
+
+    class Killed(BaseException):
+        pass
+
+    saved = Checkpoints.save
+    left = 5  # of the second training: two of a stage, and its end
+
+    def deadly(self: Checkpoints, states: object) -> None:
+        nonlocal left
+        saved(self, states)  # type: ignore[arg-type]
+        left -= 1
+        if left == 0:
+            raise Killed
+
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(Checkpoints, "save", deadly)
+        cli("distill", run, *words)
+    assert left == 0
+    assert 0 < len(read_measured(run)) < len(read_measured(whole))
+    assert list((run / "checkpoints").glob("*/checkpoint.pt"))
+    assert cli("distill", run, "--resume") == 0
+    assert without_seconds(run) == without_seconds(whole)
+    for name in ("d01", "d02"):
+        weights = [folder / "students" / name / "model.safetensors" for folder in (run, whole)]
+        assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert [path.name for path in sorted((run / "training").iterdir())] == [
+        path.name for path in sorted((whole / "training").iterdir())
+    ]
+
+
+def test_baselines_have_the_size_of_their_design_and_are_trained_like_it(
+    run: Path, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli("baselines", run, "--designs", "d02", "--formats", "low-rank,tucker") == 0
+    assert "d02-tucker" in capsys.readouterr().out
+    rows = {row.design: row for row in read_baselines(run)}
+    assert list(rows) == ["d02-low-rank", "d02-tucker"]
+    size = next(row.parameters for row in read_front(run) if row.design == "d02")
+    design = load_design(run / "designs" / "d02-low-rank.yaml")
+    ranks = {layer.factorization.ranks for _, layer in design.layers}
+    assert len(ranks) == 1  # the same everywhere
+    # One rank more or less in each of the 12 matrices is at most 12 * (64 + 32) words.
+    assert abs(rows["d02-low-rank"].parameters - size) <= 12 * 96
+    assert cli("distill", run, "--designs", "d02-tucker", *QUICK) == 0
+    assert ("d02-tucker", "both", 0) in {record.what for record in read_measured(run)}
+    assert "d02-tucker" not in {row.design for row in read_front(run)}
+    capsys.readouterr()
+    assert cli("validate", run) == 0
+    assert "d02-tucker" in capsys.readouterr().out
+    assert cli("baselines", run, "--designs", "d77") == 2
+
+
+def test_resume_without_a_plan_says_what_to_do(run: Path, cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("distill", run, "--resume") == 2
+    assert "Leave out --resume" in capsys.readouterr().err
+    (run / PLAN).write_text(json.dumps({"designs": "d01"}), encoding="utf-8")
+    assert cli("distill", run, "--resume") == 2
+    assert "distill.json: nothing to go on with" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_the_plan_is_read_back(run: Path, cli: Cli) -> None:
+    assert cli("distill", run, "--designs", "d01", "--core-rates", "fan-in", "--layer-mode", "blocks", *QUICK) == 0
+    plan = read_plan(run)
+    assert (plan.designs, plan.settings.rates, plan.settings.layerwise_mode) == ("d01", "fan-in", "blocks")
+    assert read_curve(run / "training" / "d01-both-seed0.csv")[0].stage == "distill layers 1"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        '{"design": "d01"}',
+        '{"design": "d", "stage": "x", "seed": 0, "metric": "m", "value": 1, "per_row": ""}',
+    ],
+)
+def test_a_broken_measurement_is_one_clear_message(
+    line: str, run: Path, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / MEASURED).write_text(line + "\n", encoding="utf-8")
+    assert cli("validate", run) == 2
+    assert f"{MEASURED}:1: not a measurement" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_nothing_measured_is_said(run: Path, cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli("validate", run) == 2
+    assert "nothing measured" in capsys.readouterr().err
