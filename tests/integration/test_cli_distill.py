@@ -161,22 +161,25 @@ def test_a_killed_distill_goes_on_and_ends_as_if_undisturbed(
 def test_baselines_have_the_size_of_their_design_and_are_trained_like_it(
     run: Path, cli: Cli, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli("baselines", run, "--designs", "d02", "--formats", "low-rank,tucker") == 0
-    assert "d02-tucker" in capsys.readouterr().out
+    assert cli("baselines", run, "--designs", "d01", "--formats", "low-rank,tucker") == 0
+    assert "d01-tucker" in capsys.readouterr().out
     rows = {row.design: row for row in read_baselines(run)}
-    assert list(rows) == ["d02-low-rank", "d02-tucker"]
-    size = next(row.parameters for row in read_front(run) if row.design == "d02")
-    design = load_design(run / "designs" / "d02-low-rank.yaml")
+    assert list(rows) == ["d01-low-rank", "d01-tucker"]
+    size = next(row.parameters for row in read_front(run) if row.design == "d01")
+    design = load_design(run / "designs" / "d01-low-rank.yaml")
     ranks = {layer.factorization.ranks for _, layer in design.layers}
     assert len(ranks) == 1  # the same everywhere
-    # One rank more or less in each of the 12 matrices is at most 12 * (64 + 32) words.
-    assert abs(rows["d02-low-rank"].parameters - size) <= 12 * 96
-    assert cli("distill", run, "--designs", "d02-tucker", *QUICK) == 0
-    assert ("d02-tucker", "both", 0) in {record.what for record in read_measured(run)}
-    assert "d02-tucker" not in {row.design for row in read_front(run)}
+    # A rank more in all matrices of both layers is 2 * (4 * (32 + 32) + 2 * (64 + 32)) = 896 words: half of it is nearest.
+    # Designs of so small a network may multiply cores ahead of time, which stores other words than the cores have.
+    cores = sum(layer.factorization.parameters for _, layer in design.layers)
+    dense = next(row for row in read_front(run) if row.design == "dense")
+    assert abs(cores + dense.parameters - dense.encoder_parameters - size) <= 448
+    assert cli("distill", run, "--designs", "d01-tucker", *QUICK) == 0
+    assert ("d01-tucker", "both", 0) in {record.what for record in read_measured(run)}
+    assert "d01-tucker" not in {row.design for row in read_front(run)}
     capsys.readouterr()
     assert cli("validate", run) == 0
-    assert "d02-tucker" in capsys.readouterr().out
+    assert "d01-tucker" in capsys.readouterr().out
     assert cli("baselines", run, "--designs", "d77") == 2
 
 

@@ -150,6 +150,18 @@ def test_parquet_says_the_same_and_knows_the_names_of_classes(tmp_path: Path) ->
     assert numbered.class_names == ("0", "1")
 
 
+def test_classes_that_only_one_split_names_are_refused(tmp_path: Path) -> None:
+    features = {"label": {"names": ["bad", "good"], "_type": "ClassLabel"}}
+    columns = {"text": [text for text, _ in ROWS], "label": [n % 2 for n in range(len(ROWS))]}
+    noted = {"huggingface": json.dumps({"info": {"features": features}})}
+    pyarrow.parquet.write_table(pyarrow.table(columns, metadata=noted), tmp_path / "train.parquet")
+    write(tmp_path / "test.tsv", "text\tlabel", [("a", "0")])
+    with pytest.raises(
+        SpecError, match=r"test\.tsv:1, label: other classes .*got no names, expected \('bad', 'good'\)"
+    ):
+        load_task(str(tmp_path))
+
+
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingDependencyError, match=r"heat_sim\[parquet\]"):

@@ -60,17 +60,17 @@ def task_of_tables(name: str, tables: Table | Mapping[Split, Table]) -> Task:
             return make_word_task(
                 name,
                 _read(tables, partial(_tagged, words=words, tags=tags), needs=(words, tags)),
-                class_names=first.classes.get(tags),
+                class_names=_names(tables, tags),
             )
     for image in _IMAGES:
         if {image, _LABEL} <= columns:
             pictures = _read(tables, partial(_picture, image=image), needs=(image, _LABEL))
-            return make_image_task(name, pictures, class_names=first.classes.get(_LABEL))
+            return make_image_task(name, pictures, class_names=_names(tables, _LABEL))
     for texts in (*_PAIRS, *((text,) for text in _TEXTS)):
         if {*texts, _LABEL} <= columns:
             rows = _read(tables, partial(_labelled, texts=texts), needs=(*texts, _LABEL))
             if isinstance(rows, Mapping):
-                return make_split_task(name, rows, class_names=first.classes.get(_LABEL))
+                return make_split_task(name, rows, class_names=_names(tables, _LABEL))
             return make_task(name, rows)
     raise SpecError(
         describe(first.where, "a column is missing", got=", ".join(first.columns) or "nothing",
@@ -112,6 +112,20 @@ def _read(
     if problems:
         raise SpecError(first_few(problems))
     return together
+
+
+def _names(tables: Table | Mapping[Split, Table], column: str) -> tuple[str, ...] | None:
+    """Return the names of the numbered classes of a column, None if it is not numbered; refuse splits that differ."""
+    every = [tables] if isinstance(tables, Table) else [each for each in tables.values() if column in each.columns]
+    names = every[0].classes.get(column)
+    for table in every[1:]:
+        if table.classes.get(column) != names:
+            raise SpecError(
+                describe(f"{table.where}, {column}", "other classes than in the other splits",
+                         got=table.classes.get(column) or "no names", expected=names or "no names",
+                         remedy="Name the classes alike.")
+            )  # fmt: skip
+    return names
 
 
 def _not_a_row(where: str, row: Mapping[str, Any], expected: str) -> str:
