@@ -22,9 +22,10 @@ def baselines_command(
 ) -> None:
     """Add to a run, for designs of it, the designs of the same number of parameters that one would choose by hand.
 
-    One format and one rank for the whole encoder, the tensorization with the fewest and most even modes (parameters are
-    those of the cores; what is multiplied ahead of time may store more, and the table then says so); the same machine, mapper and estimate. They are costed and kept as RUN/designs/<design>-<format>.yaml and in
-    RUN/baselines.csv; heat-sim distill takes them like any design.
+    One format and one rank for the whole encoder, the tensorization with the fewest and most even modes; the same
+    machine, mapper and estimate. Parameters are counted in the cores; where a product of cores is stored instead, the
+    table says how much that is. Kept as RUN/designs/<design>-<format>.yaml and in RUN/baselines.csv; heat-sim distill
+    takes them like any design.
 
     Example: heat-sim baselines results/minilm-l6-simba_l-s128-seed0 --designs d03
     """

@@ -41,7 +41,7 @@ def export_command(
     if not student_folder.is_dir():
         raise SpecError(
             describe(f"{run}, design {design}", "not trained yet", got=f"no {student_folder}", expected="its student",
-                     remedy=f"Run: heat-sim distill {run} --design {design}")
+                     remedy=f"Run: heat-sim distill {run} --designs {design}")
         )  # fmt: skip
     target = folder or run / "exports" / f"{design}-{to}"
     _export(student_folder, target, to=to, model=str(arguments["model"]), edp_gain=row.edp_gain)

@@ -97,7 +97,9 @@ def run_command(
         result = search(subject, plan=plan, folder=folder, add_bar=add_bar, workers=workers)
         if result.interrupted:
             raise KeyboardInterrupt
-        settings = DistillSettings(layerwise_epochs=layer_epochs, logit_epochs=logit_epochs, seed=seed)
+        settings = DistillSettings(
+            layerwise_epochs=layer_epochs, logit_epochs=logit_epochs, seed=seed, validation_rows=1000
+        )
         distillation = DistillPlan(seeds=(seed,), projection=projection, settings=settings)
         measure(folder, bench, plan=distillation, add_bar=add_bar)
     print_run(folder)

@@ -169,7 +169,8 @@ def test_baselines_have_the_size_of_their_design_and_are_trained_like_it(
     design = load_design(run / "designs" / "d01-low-rank.yaml")
     ranks = {layer.factorization.ranks for _, layer in design.layers}
     assert len(ranks) == 1  # the same everywhere
-    # A rank more in all matrices of both layers is 2 * (4 * (32 + 32) + 2 * (64 + 32)) = 896 words: half of it is nearest.
+    # A rank more in all matrices of both layers is 2 * (4 * (32 + 32) + 2 * (64 + 32)) = 896 words, of which half may
+    # be missing.
     # Designs of so small a network may multiply cores ahead of time, which stores other words than the cores have.
     cores = sum(layer.factorization.parameters for _, layer in design.layers)
     dense = next(row for row in read_front(run) if row.design == "dense")

@@ -82,7 +82,7 @@ def test_a_design_that_is_not_trained_or_not_there(finished: Path, run) -> None:
     code, _, err = run("export", finished, "d2", "--to", "onnx")
     assert code == 2
     assert f"not trained yet (got no {finished / 'students' / 'd2'}" in err
-    assert f"Run: heat-sim distill {finished} --design d2" in err
+    assert f"Run: heat-sim distill {finished} --designs d2" in err
     for name in ("d9", DENSE):
         code, _, err = run("export", finished, name, "--to", "hf")
         assert code == 2
