@@ -59,7 +59,9 @@ def distill_command(
         ),
     ] = "cascade",
     batch_size: Annotated[int, typer.Option(min=1, help="Rows per step.")] = 32,
-    max_length: Annotated[int, typer.Option(min=4, help="Tokens a row is cut to.")] = 64,
+    max_length: Annotated[
+        int | None, typer.Option(min=4, help="Tokens a row is cut to. Default: what is usual for the kind of task.")
+    ] = None,
     max_rows: Annotated[int | None, typer.Option(min=1, help="Training rows, the first so many.")] = None,
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], typer.Option(help="Number format of the matrix products.")

@@ -42,7 +42,7 @@ Model = Annotated[
 ]
 Data = Annotated[
     str,
-    typer.Option(help="Labelled text: csv, tsv or jsonl with text and label, or movie-snippets (fetched once)."),
+    typer.Option(help="Labelled data: a file, a folder, hf:NAME (docs/tasks.md), or movie-snippets (fetched once)."),
 ]
 Tokens = Annotated[int, typer.Option("--tokens", "--seq", min=1, help="Sequence length the simulator costs.")]
 Formats = Annotated[str, typer.Option(help="Formats to search, with commas; dense is always among them.")]

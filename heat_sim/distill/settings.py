@@ -70,7 +70,7 @@ class DistillSettings:
         patience: Looks without a new best after which a stage ends; None to train to the end.
         execution: How factorised layers run.
         batch_size: Rows per step.
-        max_length: Tokens a text is cut to.
+        max_length: Tokens a row is cut to; None for what is usual for the kind of task.
         max_rows: Training rows used, the first so many; None for all.
         precision: Number format of the matrix products.
         seed: Seeds the order of the rows and dropout.
@@ -92,7 +92,7 @@ class DistillSettings:
     patience: int | None = None
     execution: Execution = "cascade"
     batch_size: int = 32
-    max_length: int = 64
+    max_length: int | None = None
     max_rows: int | None = None
     precision: Precision = "auto"
     seed: int = 0

@@ -53,12 +53,26 @@ def teacher_logits(
         with torch.no_grad(), mixed_precision(precision):
             for start in range(0, len(order), batch_size):
                 places = order[start : start + batch_size]
-                logits = logits_of(run(model, rows.batch(places))).float()
-                found |= {place: each.clone() for place, each in zip(places, logits, strict=True)}
+                batch = rows.batch(places)
+                logits = logits_of(run(model, batch)).float()
+                axis = _token_axis(batch)
+                for place, each in zip(places, logits, strict=True):
+                    found[place] = each.clone() if axis is None else each.narrow(axis, 0, lengths[place]).clone()
                 progress(ProgressEvent(stage="teacher logits", step=len(found), steps=len(order)))
     finally:
         model.train(was_training)
     return tuple(found[row] for row in range(len(order)))
+
+
+def _token_axis(batch: Batch) -> int | None:
+    """Return the axis of a row's logits that is as long as the row, None if there is none.
+
+    A token task has a label a token and logits (length, classes); of an answer there are two labels and logits
+    (2, length).
+    """
+    if batch.labels.ndim == 1:
+        return None
+    return 0 if batch.labels.shape[1] == batch.attention_mask.shape[1] else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

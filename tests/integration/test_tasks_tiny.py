@@ -165,12 +165,7 @@ def test_the_logit_error_counts_labelled_places_alike(case: Case) -> None:
     assert error == pytest.approx(np.mean(terms), rel=1e-6)
 
 
-def test_distillation_and_the_folder_of_a_student_take_every_kind(
-    case: Case, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if case.kind in ("question-answering", "token-classification"):
-        reason = "heat_sim.distill.targets keeps the padding of the teacher's logits"
-        request.applymarker(pytest.mark.xfail(strict=False, reason=reason, raises=(RuntimeError, IndexError)))
+def test_distillation_and_the_folder_of_a_student_take_every_kind(case: Case, tmp_path: Path) -> None:
     task: Any = case.task
     result = distill(case.teacher, case.projected, task, settings=DISTILL)
     assert result.layerwise_losses

@@ -19,7 +19,6 @@ from heat_sim.report.measured import Measured, Stage, read_measured, write_measu
 from heat_sim.report.paired import paired_change
 
 
-
 def record(design: str, stage: Stage, rows: str, *, seed: int | None = None, seconds: float | None = None) -> Measured:
     values = tuple(map(float, rows))
     return Measured(design=design, stage=stage, seed=seed, metric="accuracy", value=sum(values) / len(values),
