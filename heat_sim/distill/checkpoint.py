@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -126,6 +127,16 @@ class Checkpoints:
             )  # fmt: skip
         return states
 
+    def stage(self, name: str) -> TrainingState:
+        """Return where a training of one stage stands: as it was saved, or at its beginning."""
+        return next((state for state in self.load() if state.stage == name), TrainingState(stage=name))
+
+    def save_stage(self, state: TrainingState) -> None:
+        """Write the state of a training of one stage; HeatError as `save`."""
+        self.save([state])
+
     def clear(self) -> None:
-        """Delete the file: the run is finished."""
+        """Delete the file and, if it is empty, the folder: the run is finished."""
         self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()

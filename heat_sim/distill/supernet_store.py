@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from heat_sim.cache_folder import cache_folder, content_key, published
 from heat_sim.distill.calibration import Calibration
+from heat_sim.distill.checkpoint import Checkpoints
 from heat_sim.distill.precision import resolve_precision
 from heat_sim.distill.pretrained import one_message
 from heat_sim.distill.progress import Progress, ignore_progress
@@ -66,7 +67,8 @@ def prepare_supernet(
 
     The projection is aware of the inputs and, where the calibration has gradient moments, of the loss. The cache key
     covers the teacher, the rows and their split, the options, the settings, the precision in force, the calibration's
-    size and the versions of torch and transformers. The folder appears only when it is complete.
+    size and the versions of torch and transformers. The folder appears only when it is complete; training that was
+    stopped goes on from its last checkpoint, bit for bit.
 
     Args:
         teacher: The fine-tuned dense model.
@@ -87,13 +89,15 @@ def prepare_supernet(
     if not folder.is_dir():
         started = time.monotonic()
         start = projected_supernet(teacher, options, calibration=calibration, progress=progress)
-        result = train_supernet(teacher, start, task, settings=settings, progress=progress)
+        kept = Checkpoints(folder.parent / f".{folder.name}-checkpoint", key=folder.name)
+        result = train_supernet(teacher, start, task, settings=settings, kept=kept, progress=progress)
         made: dict[str, object] = {
             "settings": asdict(settings), "teacher": teacher.folder.name, "losses": result.losses,
             "seconds": time.monotonic() - started,
         }  # fmt: skip
         with published(folder) as draft:
             save_supernet(result.student, draft, record=made)
+        kept.clear()
     return load_supernet(teacher.model, folder)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from heat_sim.distill.batches import Batch, encode
+from heat_sim.distill.checkpoint import Checkpoints, TrainingState
 from heat_sim.distill.forward import logits_of, run
 from heat_sim.distill.layers import use_fastest_execution
 from heat_sim.distill.loop import seeded_torch, train_epochs
@@ -24,6 +24,8 @@ from heat_sim.distill.supernet_settings import SuperNetSettings
 from heat_sim.distill.tasks import Task
 from heat_sim.distill.teacher import Teacher
 from heat_sim.tensorize.factorization import Factorization
+
+_STAGE = "train SuperNet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +47,7 @@ def train_supernet(
     task: Task,
     *,
     settings: SuperNetSettings | None = None,
+    kept: Checkpoints | None = None,
     progress: Progress = ignore_progress,
 ) -> SuperNetResult:
     """Return a trained copy of a SuperNet; the given one stays as it is.
@@ -59,10 +62,11 @@ def train_supernet(
         student: As `build_supernet` returns it.
         task: Its train rows are used, no others.
         settings: Epochs, rank steps, loss weights; the defaults if left out.
+        kept: Where the state is kept; training goes on from what is there, bit for bit. Left out: nowhere.
         progress: Told about the stage `train SuperNet`.
 
     Raises:
-        HeatError: Training diverged.
+        HeatError: Training diverged, or a checkpoint cannot be read or written.
 
     >>> train_supernet(teacher, build_supernet(teacher.model, options), task).student  # doctest: +SKIP
     """
@@ -70,12 +74,13 @@ def train_supernet(
     rows = encode(teacher.tokenizer, task, split="train", max_length=settings.max_length, max_rows=settings.max_rows)
     trained = copy.deepcopy(student).train()  # dropout regularises as in distillation; the teacher runs without it
     options = options_of(trained)
-    order, ranks = (np.random.default_rng([settings.seed, stream]) for stream in (0, 1))
-    steps = itertools.count(1)
+    order = np.random.default_rng([settings.seed, 0])
+    state = TrainingState(stage=_STAGE) if kept is None else kept.stage(_STAGE)
 
     def designs() -> list[dict[str, Factorization]]:
+        ranks = np.random.default_rng([settings.seed, 1, state.step])  # of the step alone, so that it can be resumed
         drawn = [draw_ranks(options, steps=settings.rank_steps, spread=settings.spread, rng=ranks)]
-        if settings.sandwich_every and next(steps) % settings.sandwich_every == 0:
+        if settings.sandwich_every and (state.step + 1) % settings.sandwich_every == 0:
             drawn += [draw_end(options, share=share, rng=ranks) for share in (1.0, 1 / settings.rank_steps)]
         return drawn
 
@@ -108,13 +113,16 @@ def train_supernet(
             trained,
             rows,
             loss=loss,
-            stage="train SuperNet",
+            stage=_STAGE,
             epochs=settings.epochs,
             learning_rate=settings.learning_rate,
             batch_size=settings.batch_size,
             precision=settings.precision,
             rng=order,
             progress=progress,
+            state=state,
+            save=None if kept is None else kept.save_stage,
+            save_every=200 if kept is None else kept.every,
         )
     choose(trained, {name: layer.largest[0] for name, layer in elastic_layers(trained).items()})
     return SuperNetResult(student=trained.eval(), losses=history)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from heat_sim.cache_folder import cache_folder, content_key, published
 from heat_sim.distill.batches import Batch, encode
+from heat_sim.distill.checkpoint import Checkpoints
 from heat_sim.distill.forward import cross_entropy, logits_of
 from heat_sim.distill.loop import seeded_torch, train_epochs
 from heat_sim.distill.measure import measure_scores
@@ -64,7 +65,8 @@ def prepare_teacher(
     """Return the teacher for a task, from the cache or by fine-tuning the pretrained encoder (minutes).
 
     The cache key covers the files of the pretrained model, the rows and their split, the settings, the precision in
-    force and the versions of torch and transformers. The folder appears only when it is complete.
+    force and the versions of torch and transformers. The folder appears only when it is complete; what was stopped or
+    killed goes on from its last checkpoint, bit for bit.
 
     Args:
         pretrained: Folder with `config.json`, safetensors weights and the tokenizer, as transformers saves it.
@@ -94,8 +96,10 @@ def prepare_teacher(
     )
     folder = (cache or cache_folder()) / "teachers" / f"{task.name}-{key}"
     if not folder.is_dir():
+        kept = Checkpoints(folder.parent / f".{folder.name}-checkpoint", key=key)
         with published(folder) as draft:
-            _fine_tune(pretrained, task, draft, settings=settings, progress=progress)
+            _fine_tune(pretrained, task, draft, settings=settings, kept=kept, progress=progress)
+        kept.clear()
     result = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
     return Teacher(
         model=load_model(folder, kind=task.kind, classes=task.class_names).eval(),
@@ -108,7 +112,9 @@ def prepare_teacher(
     )
 
 
-def _fine_tune(pretrained: Path, task: Task, into: Path, *, settings: FineTuneSettings, progress: Progress) -> None:
+def _fine_tune(
+    pretrained: Path, task: Task, into: Path, *, settings: FineTuneSettings, kept: Checkpoints, progress: Progress
+) -> None:
     tokenizer = load_reader(pretrained, kind=task.kind)
     rows = encode(tokenizer, task, split="train", max_length=settings.max_length, max_rows=settings.max_rows)
     with seeded_torch(settings.seed):
@@ -128,6 +134,9 @@ def _fine_tune(pretrained: Path, task: Task, into: Path, *, settings: FineTuneSe
             precision=settings.precision,
             rng=np.random.default_rng(settings.seed),
             progress=progress,
+            state=kept.stage("fine-tune"),
+            save=kept.save_stage,
+            save_every=kept.every,
         )
     result: dict[str, object] = {"settings": asdict(settings), "task_sha256": task.sha256, "losses": history}
     for split in ("dev", "test"):

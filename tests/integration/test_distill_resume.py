@@ -105,6 +105,34 @@ def test_a_killed_training_goes_on_bit_for_bit(
         assert [state.checks for state in resumed.logits] == [state.checks for state in undisturbed.logits]
 
 
+def test_a_stopped_fine_tuning_goes_on_bit_for_bit(
+    task: TextTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrained = tiny_pretrained(tmp_path / "pretrained")
+    settings = FineTuneSettings(epochs=2, learning_rate=3e-3, max_rows=160, precision="float32")
+    whole = prepare_teacher(pretrained, task, settings=settings, cache=tmp_path / "whole")
+
+    saved = Checkpoints.save
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "__init__", lambda self, folder, key: _begin(self, folder, key, every=4))
+        patch.setattr(Checkpoints, "save", lambda self, states: (saved(self, states), _stop()))
+        with pytest.raises(Killed):
+            prepare_teacher(pretrained, task, settings=settings, cache=tmp_path / "killed")
+    (checkpoint,) = (tmp_path / "killed" / "teachers").glob(".*checkpoint/checkpoint.pt")
+    resumed = prepare_teacher(pretrained, task, settings=settings, cache=tmp_path / "killed")
+    assert not checkpoint.parent.exists()
+    weights = zip(whole.model.parameters(), resumed.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+
+
+def _begin(self: Checkpoints, folder: Path, key: str, *, every: int) -> None:
+    self.folder, self.key, self.every = folder, key, every
+
+
+def _stop() -> None:
+    raise Killed
+
+
 def test_after_layers_sees_the_student_of_stage_1_again_when_resumed(
     teacher: Teacher, projected: object, task: TextTask, tmp_path: Path
 ) -> None:

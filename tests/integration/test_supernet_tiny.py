@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from heat_sim.distill.batches import Batch, encode, sorted_batches  # noqa: E402
 from heat_sim.distill.calibrate import prepare_calibration  # noqa: E402
 from heat_sim.distill.calibration import Calibration  # noqa: E402
+from heat_sim.distill.checkpoint import Checkpoints, TrainingState  # noqa: E402
 from heat_sim.distill.convert import load_student, project_design, save_student  # noqa: E402
 from heat_sim.distill.measure import measure_accuracy  # noqa: E402
 from heat_sim.distill.progress import ProgressEvent  # noqa: E402
@@ -109,7 +110,7 @@ def test_its_divergence_falls_with_the_ranks_and_below_that_of_its_start(
     designs = [shared(options, share) for share in (FEW, MIDDLE, 0.75, 1.0)]
     trained = [SuperNetEstimate(supernet.student, held_out, teacher=teacher.model)(design) for design in designs]
     untrained = [SuperNetEstimate(start, held_out, teacher=teacher.model)(design) for design in designs]
-    assert trained[0] > trained[2] > trained[3]
+    assert trained[0] > trained[1] > max(trained[2:])
     assert sum(trained[:2]) < 0.5 * sum(untrained[:2])
 
 
@@ -130,6 +131,24 @@ def test_same_seed_same_weights(teacher: Teacher, task: TextTask, start: object)
     ]
     used = {layer.used for layer in elastic_layers(first.student).values()}
     assert used == {layer.largest[0] for layer in elastic_layers(start).values()}
+
+
+def test_a_stopped_training_goes_on_bit_for_bit(
+    teacher: Teacher, task: TextTask, start: object, tmp_path: Path
+) -> None:
+    longer = replace(SHORT, epochs=3)
+    whole = train_supernet(teacher, start, task, settings=longer)
+    with pytest.raises(KeyboardInterrupt):
+        train_supernet(teacher, start, task, settings=longer, kept=_StopsAfterOne(tmp_path, key="k", every=5))
+    resumed = train_supernet(teacher, start, task, settings=longer, kept=Checkpoints(tmp_path, key="k", every=5))
+    assert resumed.losses == whole.losses
+    assert all(torch.equal(a, b) for a, b in zip(whole.student.parameters(), resumed.student.parameters(), strict=True))
+
+
+class _StopsAfterOne(Checkpoints):
+    def save(self, states: list[TrainingState]) -> None:
+        super().save(states)
+        raise KeyboardInterrupt
 
 
 def test_the_given_supernet_stays_as_it_is(
