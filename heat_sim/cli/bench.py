@@ -80,6 +80,26 @@ def prepare_bench(model: str, data: str, *, epochs: int, seed: int, add_bar: Add
     )
 
 
+def bench_of_run(run: Path, *, add_bar: AddBar) -> Bench:
+    """Return what a run was about, as its manifest says.
+
+    Args:
+        run: Its folder.
+        add_bar: Adds a progress bar.
+
+    Raises:
+        SpecError: The folder holds no run.
+    """
+    from heat_sim.report.run_folder import read_manifest
+
+    recorded = read_manifest(run)
+    arguments = recorded["arguments"]
+    return prepare_bench(
+        str(arguments["model"]), str(arguments["data"]), epochs=int(str(arguments["teacher_epochs"])),
+        seed=recorded["seed"], add_bar=add_bar,
+    )  # fmt: skip
+
+
 def stage_bars(add_bar: AddBar) -> Progress:
     """Return a callback that draws one bar per stage."""
     ticks: dict[str, Tick] = {}

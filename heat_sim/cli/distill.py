@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from heat_sim.cli.bench import prepare_bench
+from heat_sim.cli.bench import bench_of_run
 from heat_sim.cli.console import bars, out
 from heat_sim.cli.options import LayerEpochs, LogitEpochs, Projection, RunFolder
 
@@ -46,7 +46,7 @@ def distill_command(
     ] = "equal",
     train_embeddings: Annotated[
         bool, typer.Option("--train-embeddings/--keep-embeddings", help="Whether the embeddings are trained too.")
-    ] = True,
+    ] = False,
     validation_rows: Annotated[
         int, typer.Option(min=0, help="Dev rows that watch the training; its best weights are kept. 0: the last.")
     ] = 1000,
@@ -66,6 +66,12 @@ def distill_command(
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"], typer.Option(help="Number format of the matrix products.")
     ] = "auto",
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Trainings at a time, each with its share of the cores; another share may round otherwise."
+        ),
+    ] = 1,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 200,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the last distill of this run; all other options are its own.")
@@ -108,12 +114,8 @@ def distill_command(
             designs=designs, seeds=tuple(range(first, first + seeds)), stages=stages, projection=projection,
             settings=settings, save_every=save_every,
         )  # fmt: skip
-    arguments = recorded["arguments"]
     with bars() as add_bar:
-        bench = prepare_bench(
-            str(arguments["model"]), str(arguments["data"]), epochs=int(str(arguments["teacher_epochs"])),
-            seed=recorded["seed"], add_bar=add_bar,
-        )  # fmt: skip
-        measure(run, bench, plan=plan, add_bar=add_bar, resume=resume)
+        bench = bench_of_run(run, add_bar=add_bar)
+        measure(run, bench, plan=plan, add_bar=add_bar, resume=resume, jobs=jobs)
     print_run(run)
     out.print(f"\nwith confidence intervals: heat-sim validate {run}", markup=False)

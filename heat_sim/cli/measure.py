@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from filelock import FileLock
+from joblib import Parallel, delayed
 
-from heat_sim.cli.bench import AddBar, Bench, stage_bars
-from heat_sim.cli.console import err
+from heat_sim.cli.bench import AddBar, Bench, bench_of_run, stage_bars
+from heat_sim.cli.console import Tick, err
 from heat_sim.cli.distill_plan import DistillPlan
 from heat_sim.cli.start import Start
 from heat_sim.codesign.chosen import DENSE
@@ -33,7 +37,9 @@ _KEPT = 0.9
 """Share of the dense metric above chance that a design must keep as projected to be worth training."""
 
 
-def measure(folder: Path, bench: Bench, *, plan: DistillPlan, add_bar: AddBar, resume: bool = False) -> None:
+def measure(
+    folder: Path, bench: Bench, *, plan: DistillPlan, add_bar: AddBar, resume: bool = False, jobs: int = 1
+) -> None:  # fmt: skip
     """Measure the designs of a run as projected, train those that are asked for, and measure them after each stage.
 
     Everything is written when it is known, so that a stop loses no more than the steps since the last checkpoint.
@@ -44,6 +50,7 @@ def measure(folder: Path, bench: Bench, *, plan: DistillPlan, add_bar: AddBar, r
         plan: What to train.
         add_bar: Adds a progress bar.
         resume: Whether what was trained with this plan is kept, and a training begun is gone on with.
+        jobs: Trainings at a time, each in a process with its share of the cores.
 
     Raises:
         SpecError: The run has no such design.
@@ -55,9 +62,30 @@ def measure(folder: Path, bench: Bench, *, plan: DistillPlan, add_bar: AddBar, r
     plan.write(folder)
     work.measure_projected()
     chosen = choose(plan.designs, work.rows, chance=bench.task.chance)
-    for name in chosen:
-        for stage, settings in plan.trainings():
+    trainings = [(name, stage, settings) for name in chosen for stage, settings in plan.trainings()]
+    if jobs == 1:
+        for name, stage, settings in trainings:
             work.train(name, stage, settings, resume=resume)
+        return
+    threads = max(1, (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1) // jobs)
+    tick = add_bar("trainings", len(trainings))
+    tasks = (delayed(_train_apart)(folder, plan, *each, resume=resume, threads=threads) for each in trainings)
+    for done, name in enumerate(Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks), start=1):
+        tick(done, name)
+
+
+def _train_apart(
+    folder: Path, plan: DistillPlan, name: str, stage: Stage, settings: DistillSettings, *, resume: bool, threads: int
+) -> str:  # fmt: skip
+    """Train one design with one seed in a process of its own, and return the design."""
+    torch.set_num_threads(threads)
+    bench = bench_of_run(folder, add_bar=_no_bar)  # from the cache, which the calling process has filled
+    _Work(folder=folder, bench=bench, plan=plan, add_bar=_no_bar).train(name, stage, settings, resume=resume)
+    return name
+
+
+def _no_bar(_name: str, _steps: int) -> Tick:
+    return lambda *_: None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,6 +98,7 @@ class _Work:
     rows: list[FrontRow] = field(init=False)
     front: int = field(init=False)
     records: list[Measured] = field(init=False)
+    lock: FileLock = field(init=False)
     _targets: Any = None
 
     def __post_init__(self) -> None:
@@ -77,6 +106,7 @@ class _Work:
         self.front = len(front)
         self.rows = [*front, *read_baselines(self.folder)]
         self.records = read_measured(self.folder)
+        self.lock = FileLock(self.folder / ".measured.lock")
         self.start = Start(bench=self.bench, projection=self.plan.projection)
 
     def measure_projected(self) -> None:
@@ -124,11 +154,12 @@ class _Work:
             name, stage, settings.seed, trained.student, settings=key, dev_value=_kept_accuracy(trained),
             seconds=time.perf_counter() - started,
         )  # fmt: skip
-        if stage == "both" and self.is_best(name, settings.seed):
-            target = self.folder / "students" / name
-            if target.exists():
-                shutil.rmtree(target)
-            save_student(trained.student, design, target)
+        with self.lock:
+            if stage == "both" and self.is_best(name, settings.seed):
+                target = self.folder / "students" / name
+                if target.exists():
+                    shutil.rmtree(target)
+                save_student(trained.student, design, target)
         shutil.rmtree(checkpoints.folder, ignore_errors=True)
 
     @property
@@ -148,7 +179,7 @@ class _Work:
 
     def is_best(self, name: str, seed: int) -> bool:
         """Return whether a seed is the best of a design on the dev rows; without dev rows, whether it is the first."""
-        found = {r.seed: r.dev_value for r in self.records if r.design == name and r.stage == "both"}
+        found = {r.seed: r.dev_value for r in read_measured(self.folder) if r.design == name and r.stage == "both"}
         watched = {each: value for each, value in found.items() if value is not None}
         return seed == (max(watched, key=lambda each: watched[each]) if watched else min(self.plan.seeds))
 
@@ -159,14 +190,15 @@ class _Work:
             model, self.bench.task, self.bench.teacher.tokenizer, max_length=settings.max_length,
             batch_size=settings.batch_size, precision=settings.precision,
         )  # fmt: skip
-        self.records.append(
-            Measured(design=name, stage=stage, seed=seed, metric=scores.metric, value=scores.value,
-                     per_row=tuple(map(float, scores.per_row)), **more)
+        new = Measured(
+            design=name, stage=stage, seed=seed, metric=scores.metric, value=scores.value,
+            per_row=tuple(map(float, scores.per_row)), **more,
         )  # fmt: skip
-        write_measured(self.folder, self.records)
-        self.records = read_measured(self.folder)
-        self.rows = [with_metrics(row, self.records) for row in self.rows]
-        write_front(self.folder, tuple(self.rows[: self.front]))
+        with self.lock:  # another process may have measured something else meanwhile
+            write_measured(self.folder, [*read_measured(self.folder), new])
+            self.records = read_measured(self.folder)
+            self.rows = [with_metrics(row, self.records) for row in self.rows]
+            write_front(self.folder, tuple(self.rows[: self.front]))
 
 
 def with_metrics(row: FrontRow, records: Sequence[Measured]) -> FrontRow:

@@ -64,23 +64,18 @@ def validate_command(
 
 def _measure_again(run: Path) -> None:
     """Measure the kept students anew; HeatError if one is not what distill measured."""
-    from heat_sim.cli.bench import prepare_bench
+    from heat_sim.cli.bench import bench_of_run
     from heat_sim.cli.console import bars
     from heat_sim.cli.distill_plan import read_plan
     from heat_sim.distill.convert import load_student
     from heat_sim.distill.measure import measure_scores
     from heat_sim.errors import HeatError, describe
     from heat_sim.report.measured import read_measured
-    from heat_sim.report.run_folder import read_manifest
 
-    recorded, plan = read_manifest(run), read_plan(run)
-    arguments = recorded["arguments"]
+    plan = read_plan(run)
     found = {}
     with bars() as add_bar:
-        bench = prepare_bench(
-            str(arguments["model"]), str(arguments["data"]), epochs=int(str(arguments["teacher_epochs"])),
-            seed=recorded["seed"], add_bar=add_bar,
-        )  # fmt: skip
+        bench = bench_of_run(run, add_bar=add_bar)
         folders = sorted((run / "students").glob("*"))
         tick = add_bar("measure students", len(folders))
         for done, folder in enumerate(folders, start=1):

@@ -13,8 +13,8 @@ from heat_sim.distill.settings import Precision
 def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
     """Return what `auto` means on this processor; other values are returned as they are.
 
-    bfloat16 is chosen only where the processor multiplies it by itself (AVX-512 BF16 or AMX): emulated, it is slower
-    than float32.
+    bfloat16 is chosen only where the processor has matrix units for it (AMX). With the vector instructions alone
+    (AVX-512 BF16) small matrices are slower than in float32, emulated still more.
 
     >>> resolve_precision("float32")
     'float32'
@@ -22,7 +22,7 @@ def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
     if precision != "auto":
         return precision
     capabilities = torch.cpu.get_capabilities()
-    return "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
+    return "bfloat16" if capabilities.get("amx_bf16") else "float32"
 
 
 def mixed_precision(precision: Precision) -> AbstractContextManager[None]:

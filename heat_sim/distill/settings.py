@@ -12,7 +12,7 @@ FactorRates = Literal["equal", "fan-in"]
 """Learning rates of the cores: all alike, or each by the inverse of its fan-in."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
-"""Number format of the matrix products: `auto` takes bfloat16 where the processor has instructions for it."""
+"""Number format of the matrix products: `auto` takes bfloat16 where the processor has matrix units for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class DistillSettings:
     schedule: Schedule = "linear"
     warm_up: float = 0.1
     rates: FactorRates = "equal"
-    train_embeddings: bool = True
+    train_embeddings: bool = False
     validation_rows: int = 0
     validate_every: int = 0
     patience: int | None = None

@@ -66,7 +66,12 @@ def dump_measured(record: Measured) -> str:
 def write_measured(folder: Path, records: Sequence[Measured]) -> None:
     """Write the records of a run, whole or not at all; of several of the same design, stage and seed the last one."""
     latest = {record.what: record for record in records}
-    write_text(folder / MEASURED, "".join(dump_measured(record) + "\n" for record in latest.values()))
+    ordered = sorted(latest.values(), key=_place)
+    write_text(folder / MEASURED, "".join(dump_measured(record) + "\n" for record in ordered))
+
+
+def _place(record: Measured) -> tuple[bool, str, int, int]:
+    return record.stage != "dense", record.design, _STAGES.index(record.stage), record.seed or 0
 
 
 def read_measured(folder: Path) -> list[Measured]:

@@ -158,6 +158,18 @@ def test_a_killed_distill_goes_on_and_ends_as_if_undisturbed(
     ]
 
 
+def test_trainings_in_processes_of_their_own_are_all_measured(run: Path, cli: Cli, tmp_path: Path) -> None:
+    whole = Path(shutil.copytree(run, tmp_path / "whole"))
+    words = ("--designs", "d01", "--seeds", 2, *QUICK)
+    assert cli("distill", whole, *words) == 0
+    assert cli("distill", run, *words, "--jobs", 2) == 0
+    one, two = without_seconds(whole), without_seconds(run)
+    assert [record.what for record in one] == [record.what for record in two]
+    # Two processes have one thread each: sums may round otherwise, a row in forty may turn over.
+    assert [record.value for record in one] == pytest.approx([record.value for record in two], abs=0.05)
+    assert (run / "students" / "d01" / "model.safetensors").is_file()
+
+
 def test_baselines_have_the_size_of_their_design_and_are_trained_like_it(
     run: Path, cli: Cli, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -169,8 +169,10 @@ def test_another_seed_is_another_teacher_and_a_killed_run_leaves_none(
     with pytest.raises(KeyboardInterrupt, match="killed"):
         prepare_teacher(pretrained, task, settings=other, cache=tmp_path, progress=kill_when_measuring)
     assert stages.count("fine-tune") == 2  # 64 rows in batches of 32
-    assert list((tmp_path / "teachers").iterdir()) == []
+    (left,) = (tmp_path / "teachers").iterdir()
+    assert left.name.endswith("-checkpoint")  # what it goes on from
     made = prepare_teacher(pretrained, task, settings=other, cache=tmp_path)
+    assert list((tmp_path / "teachers").iterdir()) == [made.folder]
     assert made.folder.name != teacher.folder.name
 
 
