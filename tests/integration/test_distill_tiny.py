@@ -41,6 +41,7 @@ DISTILL = DistillSettings(
     layerwise_learning_rate=3e-3,
     logit_epochs=2,
     logit_learning_rate=1e-3,
+    train_embeddings=True,  # random ones, which are most of so small a model
     precision="float32",
 )
 
