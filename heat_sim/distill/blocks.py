@@ -99,18 +99,14 @@ class Blocks:
             maps=tuple(maps[row] for row in rows_in_order),
         )
 
-    def loss(self, layer: str, batch: Batch, targets: LayerTargets, places: Sequence[int]) -> Tensor:
+    def loss(self, layer: str, batch: LayerBatch) -> Tensor:
         """Return the layer-wise loss of one layer of the student that is fed the teacher's hidden states: a scalar."""
         with torch.no_grad():
             _, options = self._entry(batch)
-        hidden = _padded([targets.inputs[place] for place in places])
-        output, attention = _run(self._of_student[layer], hidden, options)
-        wanted = _padded([targets.outputs[place] for place in places])
-        maps = torch.zeros_like(attention, dtype=torch.float32)
-        for k, place in enumerate(places):
-            each = targets.maps[place]
-            maps[k, :, : each.shape[-1], : each.shape[-1]] = each
-        return layerwise_loss(((output,), (attention,)), ((wanted,), (maps,)), attention_mask=batch.attention_mask)
+        output, attention = _run(self._of_student[layer], batch.before, options)
+        return layerwise_loss(
+            ((output,), (attention,)), ((batch.after,), (batch.maps,)), attention_mask=batch.attention_mask
+        )
 
     def _entry(self, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         """Return what the first layer of the teacher is called with."""
@@ -131,26 +127,52 @@ class Blocks:
         return found[0]
 
 
-class BlockRows:
-    """Rows whose batches say which rows they are: a layer's targets are looked up by them.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LayerBatch(Batch):
+    """Rows with what one layer of the teacher does with them, padded with zeros.
 
-    Args:
-        rows: The rows.
+    Attributes:
+        before: Hidden states before the layer, (rows, length, hidden).
+        after: Hidden states behind it.
+        maps: Attention maps, (rows, heads, length, length).
     """
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = rows
-        self.places: tuple[int, ...] = ()
+    before: Tensor
+    after: Tensor
+    maps: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LayerRows:
+    """Rows whose batches carry what one layer of the teacher does with them.
+
+    Attributes:
+        rows: The rows.
+        targets: Of every row.
+    """
+
+    rows: Rows
+    targets: LayerTargets
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """How long each row is."""
-        return tuple(self._rows.lengths)
+        return tuple(self.rows.lengths)
 
-    def batch(self, places: Sequence[int]) -> Batch:
-        """Return some of the rows, and remember which."""
-        self.places = tuple(places)
-        return self._rows.batch(places)
+    def batch(self, places: Sequence[int]) -> LayerBatch:
+        """Return some of the rows, padded to the longest of them."""
+        batch = self.rows.batch(places)
+        before, after = (
+            _padded([tensors[place] for place in places]) for tensors in (self.targets.inputs, self.targets.outputs)
+        )
+        found = [self.targets.maps[place] for place in places]
+        maps = torch.zeros(len(places), found[0].shape[0], before.shape[1], before.shape[1])
+        for k, each in enumerate(found):
+            maps[k, :, : each.shape[-1], : each.shape[-1]] = each
+        return LayerBatch(
+            inputs=batch.inputs, labels=batch.labels, attention_mask=batch.attention_mask, before=before, after=after,
+            maps=maps,
+        )  # fmt: skip
 
 
 def _run(layer: nn.Module, hidden: Tensor, options: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from heat_sim.distill.batches import Batch, Rows, sorted_batches
-from heat_sim.distill.blocks import BlockRows, Blocks
+from heat_sim.distill.blocks import Blocks, LayerBatch, LayerRows, LayerTargets
 from heat_sim.distill.calibrate import evaluation_mode
 from heat_sim.distill.checkpoint import TrainingState
 from heat_sim.distill.forward import logits_of, run
@@ -142,30 +142,38 @@ def _train_blocks(
 ) -> tuple[TrainingState, ...]:  # fmt: skip
     settings = pair.settings
     blocks = Blocks(pair.teacher, pair.student)
-    rows, dev = BlockRows(pair.rows), None if pair.dev is None else BlockRows(pair.dev)
     done: list[TrainingState] = []
-    entry: dict[int, Sequence[Tensor] | None] = {id(rows): None, id(dev): None}
+    of_rows = of_dev = None
     for number, layer in enumerate(blocks.names):
-        found = {
-            id(each): blocks.targets(layer, each, entry[id(each)], batch_size=settings.batch_size,
-                                     precision=settings.precision, progress=pair.progress)
-            for each in (rows, dev) if each is not None
-        }  # fmt: skip
+        rows = LayerRows(rows=pair.rows, targets=_targets(pair, blocks, layer, pair.rows, of_rows))
+        dev = None
+        if pair.dev is not None:
+            dev = LayerRows(rows=pair.dev, targets=_targets(pair, blocks, layer, pair.dev, of_dev))
 
-        def loss(batch: Batch, *, of: BlockRows = rows, layer: str = layer, found: Any = found) -> Tensor:
-            return blocks.loss(layer, batch, found[id(of)], of.places)
+        def loss(batch: Batch, *, layer: str = layer) -> Tensor:
+            assert isinstance(batch, LayerBatch)
+            return blocks.loss(layer, batch)
 
-        def check(*, loss: Callable[..., Tensor] = loss) -> tuple[float, float]:
+        def check(*, loss: Callable[[Batch], Tensor] = loss, dev: LayerRows | None = dev) -> tuple[float, float]:
             assert dev is not None
-            return _mean_loss(pair, dev, lambda batch: loss(batch, of=dev)), float("nan")
+            return _mean_loss(pair, dev, loss), float("nan")  # one layer alone classifies nothing
 
         state = states[number] if number < len(states) else TrainingState(stage=f"{LAYERS} {number + 1}")
         _train(pair, rows, stage=state.stage, loss=loss, rng=rng, state=state, save=save, save_every=save_every,
                epochs=settings.layerwise_epochs, learning_rate=settings.layerwise_learning_rate,
                check=None if dev is None else check, module=blocks.module(layer))  # fmt: skip
         done.append(state)
-        entry = {which: targets.outputs for which, targets in found.items()}
+        of_rows, of_dev = rows.targets.outputs, None if dev is None else dev.targets.outputs
     return tuple(done)
+
+
+def _targets(
+    pair: Pair, blocks: Blocks, layer: str, rows: Rows, inputs: Sequence[Tensor] | None
+) -> LayerTargets:  # fmt: skip
+    return blocks.targets(
+        layer, rows, inputs, batch_size=pair.settings.batch_size, precision=pair.settings.precision,
+        progress=pair.progress,
+    )  # fmt: skip
 
 
 def _train(
