@@ -44,6 +44,12 @@ def distill_command(
     core_rates: Annotated[
         Literal["equal", "fan-in"], typer.Option(help="Rates of the cores: all alike, or by their fan-in.")
     ] = "equal",
+    core_scales: Annotated[
+        Literal["projected", "fan-in"],
+        typer.Option(
+            help="How the size of a matrix is shared among its cores at the start; their product is the same."
+        ),
+    ] = "projected",
     train_embeddings: Annotated[
         bool, typer.Option("--train-embeddings/--keep-embeddings", help="Whether the embeddings are trained too.")
     ] = False,
@@ -105,7 +111,7 @@ def distill_command(
         settings = DistillSettings(
             layerwise_epochs=layer_epochs, layerwise_learning_rate=layer_rate, layerwise_mode=layer_mode,
             logit_epochs=logit_epochs, logit_learning_rate=logit_rate, temperature=temperature,
-            soft_weight=soft_weight, schedule=schedule, warm_up=warm_up, rates=core_rates,
+            soft_weight=soft_weight, schedule=schedule, warm_up=warm_up, rates=core_rates, scales=core_scales,
             train_embeddings=train_embeddings, validation_rows=validation_rows, validate_every=validate_every,
             patience=patience, execution=execution, batch_size=batch_size, max_length=max_length, max_rows=max_rows,
             precision=precision, seed=first,

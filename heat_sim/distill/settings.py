@@ -11,6 +11,9 @@ from heat_sim.errors import SpecError, describe
 FactorRates = Literal["equal", "fan-in"]
 """Learning rates of the cores: all alike, or each by the inverse of its fan-in."""
 
+CoreScales = Literal["projected", "fan-in"]
+"""How the size of a matrix is shared among its cores before training: as the projection left it, or by fan-in."""
+
 Precision = Literal["auto", "float32", "bfloat16"]
 """Number format of the matrix products: `auto` takes bfloat16 where the processor has matrix units for it."""
 
@@ -63,6 +66,7 @@ class DistillSettings:
         schedule: How both learning rates fall after the warm-up.
         warm_up: Share of a stage's steps in which its learning rate rises.
         rates: Learning rates of the cores.
+        scales: How the size of a matrix is shared among its cores at the start.
         train_embeddings: Whether the embeddings, which the student has from the teacher, are trained too.
         validation_rows: Rows of the dev split that watch the training, the first so many; 0: none, the last weights
             stay. Otherwise each stage ends with the weights of its least loss there.
@@ -86,6 +90,7 @@ class DistillSettings:
     schedule: Schedule = "linear"
     warm_up: float = 0.1
     rates: FactorRates = "equal"
+    scales: CoreScales = "projected"
     train_embeddings: bool = False
     validation_rows: int = 0
     validate_every: int = 0

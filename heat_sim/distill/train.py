@@ -13,6 +13,7 @@ from torch import Tensor
 from heat_sim.cache_folder import content_key
 from heat_sim.distill.batches import encode
 from heat_sim.distill.checkpoint import Checkpoints, TrainingState
+from heat_sim.distill.core_scales import scale_by_fan_in
 from heat_sim.distill.layers import use_fastest_execution
 from heat_sim.distill.loop import seeded_torch
 from heat_sim.distill.progress import Progress, ignore_progress
@@ -98,6 +99,8 @@ def distill(
             teacher.tokenizer, task, split="dev", max_length=settings.max_length, max_rows=settings.validation_rows
         )
     trained = copy.deepcopy(student).train()  # dropout regularises both stages; the teacher runs without it
+    if settings.scales == "fan-in":
+        scale_by_fan_in(trained)
     if settings.execution == "fastest":
         use_fastest_execution(trained, tokens=settings.batch_size * int(np.mean(rows.lengths)))
     pair = Pair(teacher=teacher.model, student=trained, rows=rows, dev=dev, settings=settings, progress=progress)
