@@ -100,7 +100,7 @@ def distill_command(
 
     require_torch()
     from heat_sim.cli.distill_plan import DistillPlan, read_plan
-    from heat_sim.cli.measure import measure
+    from heat_sim.cli.measure import check_designs, measure
     from heat_sim.cli.show import print_run
     from heat_sim.distill.settings import DistillSettings
 
@@ -120,6 +120,7 @@ def distill_command(
             designs=designs, seeds=tuple(range(first, first + seeds)), stages=stages, projection=projection,
             settings=settings, save_every=save_every,
         )  # fmt: skip
+    check_designs(run, plan.designs)  # before the minutes of fine-tuning
     with bars() as add_bar:
         bench = bench_of_run(run, add_bar=add_bar)
         measure(run, bench, plan=plan, add_bar=add_bar, resume=resume, jobs=jobs)

@@ -56,9 +56,8 @@ def measure(
         SpecError: The run has no such design.
         HeatError: A training diverged, or a checkpoint cannot be read or written.
     """
+    check_designs(folder, plan.designs)
     work = _Work(folder=folder, bench=bench, plan=plan, add_bar=add_bar)
-    names = [*(row.design for row in work.rows if row.design != DENSE)]
-    _refuse_unknown(plan.designs, names)
     plan.write(folder)
     work.measure_projected()
     chosen = choose(plan.designs, work.rows, chance=bench.task.chance)
@@ -245,16 +244,23 @@ def choose(wanted: str, rows: Sequence[FrontRow], *, chance: float) -> list[str]
     return [row.design for row in ordered[: int(wanted.removeprefix("best:"))]]
 
 
-def _refuse_unknown(wanted: str, names: Sequence[str]) -> None:
-    if wanted == "all":
-        return
+def check_designs(folder: Path, wanted: str) -> None:
+    """Refuse what `choose` cannot find in a run.
+
+    Args:
+        folder: Of the run.
+        wanted: `best:N`, `all`, or ids with commas.
+
+    Raises:
+        SpecError: The folder holds no run, or the run has no such design.
+    """
+    names = [row.design for row in (*read_front(folder), *read_baselines(folder)) if row.design != DENSE]
     head, _, count = wanted.partition(":")
-    if head == "best" and count.isdigit() and int(count) > 0:
+    if wanted == "all" or (head == "best" and count.isdigit() and int(count) > 0):
         return
-    unknown = [name.strip() for name in wanted.split(",") if name.strip() not in names]
-    if unknown:
+    if unknown := [name.strip() for name in wanted.split(",") if name.strip() not in names]:
         raise SpecError(
-            describe("--designs", "not in the run", got=", ".join(unknown),
+            describe("--designs", "not in the run", got=", ".join(unknown) or repr(wanted),
                      expected=f"best:N, all, or some of {', '.join(names)}", remedy="Choose of its designs.")
         )  # fmt: skip
 
