@@ -34,7 +34,7 @@ def test_measurements_are_read_back_and_the_last_of_a_kind_stays(tmp_path: Path)
     first, again = record("d01", "both", "1100", seed=0), record("d01", "both", "1110", seed=0, seconds=2.5)
     other = Measured(design="d01", stage="projected", seed=None, metric="f1", value=0.5, per_row=(0.25, 0.75))
     write_measured(tmp_path, [first, other, again])
-    assert read_measured(tmp_path) == [again, other]
+    assert read_measured(tmp_path) == [other, again]  # in the order of the stages
     assert read_measured(tmp_path / "none") == []
 
 
