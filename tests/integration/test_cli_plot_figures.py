@@ -95,6 +95,7 @@ def test_without_options_the_front_and_what_the_folder_has_data_for_are_drawn(ru
     assert code == 0, err
     assert out.splitlines() == [
         *(f"plot written to {name}.png" for name in ("front", "points", "hypervolume", "formats")),
+        "training not drawn: nothing was distilled",
         "breakdown not drawn: it costs the designs anew, ask for it with --figures breakdown",
     ]
     assert {path.name for path in Path().glob("*.p*")} == {
@@ -212,7 +213,7 @@ def test_a_design_of_another_network_is_refused(folder) -> None:
     ("words", "message"),
     [
         (["first", "--figures", "front,pie"], "--figures: unknown (got pie, expected front, points, hypervolume, "
-         "formats, breakdown)"),
+         "formats, breakdown, training)"),
         (["first", "--figures", ","], "--figures: unknown (got ',', expected front"),
         (["first", "--out", "front.svg"], "unknown kind of picture (got front.svg"),
         (["first", "nowhere"], "nowhere/front.csv: not the front of a run"),
