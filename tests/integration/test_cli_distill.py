@@ -14,8 +14,10 @@ import pytest
 pytest.importorskip("torch")
 
 from heat_sim.cli import main
+from heat_sim.cli import measure as measuring
 from heat_sim.cli.distill_plan import PLAN, read_plan
 from heat_sim.distill.checkpoint import Checkpoints
+from heat_sim.distill.train import distill
 from heat_sim.report.curves import read_curve
 from heat_sim.report.measured import MEASURED, Measured, read_measured, write_measured
 from heat_sim.report.run_folder import read_baselines, read_front
@@ -148,7 +150,16 @@ def test_a_killed_distill_goes_on_and_ends_as_if_undisturbed(
     assert left == 0
     assert 0 < len(read_measured(run)) < len(read_measured(whole))
     assert list((run / "checkpoints").glob("*/checkpoint.pt"))
-    assert cli("distill", run, "--resume") == 0
+    begun: list[int] = []
+
+    def counted(*args: object, **options: object) -> object:
+        begun.append(options["settings"].seed)  # type: ignore[attr-defined]
+        return distill(*args, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(measuring, "distill", counted)
+        assert cli("distill", run, "--resume") == 0
+    assert begun == [1, 0, 1]  # the first training was finished; of the second one the rest is done
     assert without_seconds(run) == without_seconds(whole)
     for name in ("d01", "d02"):
         weights = [folder / "students" / name / "model.safetensors" for folder in (run, whole)]

@@ -11,10 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from heat_sim.distill.batches import encode  # noqa: E402
+from heat_sim.distill.blocks import Blocks  # noqa: E402
 from heat_sim.distill.calibrate import prepare_calibration  # noqa: E402
 from heat_sim.distill.checkpoint import FILE, Checkpoints, TrainingState  # noqa: E402
 from heat_sim.distill.convert import project_design  # noqa: E402
+from heat_sim.distill.forward import run  # noqa: E402
 from heat_sim.distill.optimiser import embedding_parameters  # noqa: E402
+from heat_sim.distill.progress import ignore_progress  # noqa: E402
 from heat_sim.distill.settings import DistillSettings, FineTuneSettings  # noqa: E402
 from heat_sim.distill.tasks import TextTask  # noqa: E402
 from heat_sim.distill.teacher import Teacher, prepare_teacher  # noqa: E402
@@ -136,7 +140,7 @@ def _stop() -> None:
 def test_after_layers_sees_the_student_of_stage_1_again_when_resumed(
     teacher: Teacher, projected: object, task: TextTask, tmp_path: Path
 ) -> None:
-    def run(checkpoints: Checkpoints | None = None) -> tuple[list[object], Callable[[object], None]]:
+    def watched() -> tuple[list[object], Callable[[object], None]]:
         seen: list[object] = []
 
         def note(student: object) -> None:
@@ -145,11 +149,11 @@ def test_after_layers_sees_the_student_of_stage_1_again_when_resumed(
 
         return seen, note
 
-    first, note = run()
+    first, note = watched()
     distill(teacher, projected, task, settings=SETTINGS, after_layers=note)
     with pytest.raises(Killed):
         distill(teacher, projected, task, settings=SETTINGS, checkpoints=Deadly(tmp_path, after=3))
-    again, note = run()
+    again, note = watched()
     distill(teacher, projected, task, settings=SETTINGS, after_layers=note,
             checkpoints=Checkpoints(tmp_path, key="k", every=4))  # fmt: skip
     (a,), (b,) = first, again
@@ -216,6 +220,27 @@ def test_blocks_lower_the_loss_of_every_layer(teacher: Teacher, projected: objec
         losses = [loss for _, loss, _ in state.checks]
         assert losses[-1] < 0.8 * losses[0]
         assert all(math.isfinite(loss) for loss in losses)
+
+
+def test_targets_of_blocks_are_what_the_whole_teacher_computes(
+    teacher: Teacher, projected: object, task: TextTask
+) -> None:
+    rows = encode(teacher.tokenizer, task, split="dev", max_length=24, max_rows=9)
+    blocks = Blocks(teacher.model, projected)
+    inputs = None
+    for place, layer in enumerate(blocks.names):
+        found = blocks.targets(layer, rows, inputs, batch_size=4, precision="float32", progress=ignore_progress)
+        for row, length in enumerate(rows.lengths):
+            with torch.no_grad():
+                whole = run(teacher.model, rows.batch([row]), internal=True)
+            assert found.inputs[row].shape == (length, 32)
+            for got, wanted in (
+                (found.inputs, whole.hidden_states[place]),
+                (found.outputs, whole.hidden_states[place + 1]),
+                (found.maps, whole.attentions[place]),
+            ):
+                torch.testing.assert_close(got[row], wanted[0], rtol=1e-4, atol=1e-5)
+        inputs = found.outputs
 
 
 @pytest.mark.parametrize("trained", [True, False])
