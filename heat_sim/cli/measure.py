@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 
 from heat_sim.cli.bench import AddBar, Bench, bench_of_run, stage_bars
 from heat_sim.cli.console import Tick, err
@@ -66,7 +65,7 @@ def measure(
         for name, stage, settings in trainings:
             work.train(name, stage, settings, resume=resume)
         return
-    threads = max(1, (os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count() or 1) // jobs)
+    threads = max(1, cpu_count() // jobs)
     tick = add_bar("trainings", len(trainings))
     tasks = (delayed(_train_apart)(folder, plan, *each, resume=resume, threads=threads) for each in trainings)
     for done, name in enumerate(Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks), start=1):
@@ -137,6 +136,7 @@ class _Work:
         checkpoints = Checkpoints(self.folder / "checkpoints" / place, key=key, every=self.plan.save_every)
         if not resume:
             checkpoints.clear()
+        begun_anew = not checkpoints.path.exists()
         started = time.perf_counter()
 
         def after_layers(student: Any) -> None:
@@ -151,7 +151,7 @@ class _Work:
         write_curve(self.folder / "training" / f"{place}.csv", (*trained.layers, *trained.logits))
         self.record(
             name, stage, settings.seed, trained.student, settings=key, dev_value=_kept_accuracy(trained),
-            seconds=time.perf_counter() - started,
+            seconds=time.perf_counter() - started if begun_anew else None,
         )  # fmt: skip
         with self.lock:
             if stage == "both" and self.is_best(name, settings.seed):

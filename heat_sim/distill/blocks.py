@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from heat_sim.distill.batches import Batch, Rows
-from heat_sim.distill.layer_calls import encoder_layers, hidden_states
+from heat_sim.distill.layer_calls import Reached, encoder_layers, hidden_states
 from heat_sim.distill.losses import layerwise_loss
 from heat_sim.distill.precision import mixed_precision
 from heat_sim.distill.progress import Progress, ProgressEvent
@@ -115,12 +115,12 @@ class Blocks:
 
         def hook(_module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
             found.append((inputs[0], {"rest": inputs[1:], **options}))
-            raise _Reached
+            raise Reached
 
         handle = first.register_forward_pre_hook(hook, with_kwargs=True)
         try:
             self._teacher(**batch.inputs)
-        except _Reached:
+        except Reached:
             pass
         finally:
             handle.remove()
@@ -202,7 +202,3 @@ def _attention_maps(layer: nn.Module) -> Iterator[list[Tensor]]:
 
 def _padded(tensors: Sequence[Tensor]) -> Tensor:
     return nn.utils.rnn.pad_sequence(list(tensors), batch_first=True)
-
-
-class _Reached(Exception):  # noqa: N818  # no error: it ends a forward pass whose rest is not needed
-    """What the first layer is called with is known."""

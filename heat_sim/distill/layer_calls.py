@@ -129,7 +129,7 @@ class LayerByLayer:
 
         def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             found.append(inputs[0])
-            raise _Reached
+            raise Reached
 
         handle = encoder_linears(self._model)[name].register_forward_pre_hook(hook)
         try:
@@ -140,7 +140,7 @@ class LayerByLayer:
                             self._run(self._at, k)
                         else:
                             self._model(**batch.inputs)
-                except _Reached:
+                except Reached:
                     pass
                 yield found.pop()[batch.attention_mask.bool()].to(torch.float64).numpy()
         finally:
@@ -151,5 +151,5 @@ class LayerByLayer:
         return self._layers[layer](self._entry[k], *call.inputs[1:], **call.options)
 
 
-class _Reached(Exception):  # noqa: N818  # no error: it ends a forward pass whose rest is not needed
-    """The input of the watched layer is known."""
+class Reached(Exception):  # noqa: N818  # no error: it ends a forward pass whose rest is not needed
+    """What the watched module is called with is known."""

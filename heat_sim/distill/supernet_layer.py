@@ -127,7 +127,7 @@ class ElasticLinear(nn.Module):
     @property
     def largest(self) -> tuple[Factorization, ...]:
         """Every option at its largest ranks."""
-        return tuple(option.design.factorization for option in self.options)  # type: ignore[union-attr,misc]
+        return tuple(option.design.factorization for option in self.options)  # type: ignore[union-attr,misc]  # a ModuleList forgets of what
 
     @property
     def used(self) -> Factorization:

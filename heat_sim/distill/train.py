@@ -119,13 +119,13 @@ def distill(
         checkpoints.save(states)
 
     keep = None if checkpoints is None else save
-    every = checkpoints.every if checkpoints else 0
+    every = 1 if checkpoints is None else checkpoints.every
     with seeded_torch(settings.seed):
         of_layers = [state for state in before if state.stage.startswith(LAYERS)]
-        layers = train_layers(pair, rng=rng, states=of_layers, save=keep, save_every=every or 200)
+        layers = train_layers(pair, rng=rng, states=of_layers, save=keep, save_every=every)
         if after_layers is not None and layers:
             after_layers(trained.eval())
             trained.train()
         of_logits = [state for state in before if state.stage == LOGITS]
-        logits = train_logits(pair, rng=rng, states=of_logits, save=keep, save_every=every or 200, targets=targets)
+        logits = train_logits(pair, rng=rng, states=of_logits, save=keep, save_every=every, targets=targets)
     return DistillResult(student=trained.eval(), layers=layers, logits=logits)

@@ -161,6 +161,8 @@ def test_a_killed_distill_goes_on_and_ends_as_if_undisturbed(
         assert cli("distill", run, "--resume") == 0
     assert begun == [1, 0, 1]  # the first training was finished; of the second one the rest is done
     assert without_seconds(run) == without_seconds(whole)
+    timed = {record.what: record.seconds is not None for record in read_measured(run) if record.stage == "both"}
+    assert [timed["d01", "both", seed] for seed in (0, 1)] == [True, False]  # the second one was resumed
     for name in ("d01", "d02"):
         weights = [folder / "students" / name / "model.safetensors" for folder in (run, whole)]
         assert weights[0].read_bytes() == weights[1].read_bytes()

@@ -177,7 +177,7 @@ def factorize(model: nn.Module, content: Mapping[str, Any]) -> None:
     for entry in content["matrices"]:
         paths = entry["modules"]
         biases = [model.get_submodule(path).bias for path in paths]
-        for path, layer in zip(paths, _layers(entry, biases), strict=True):  # type: ignore[arg-type]
+        for path, layer in zip(paths, _layers(entry, biases), strict=True):  # type: ignore[arg-type]  # torch types a bias as Tensor | Module
             parent, _, child = path.rpartition(".")
             setattr(model.get_submodule(parent), child, layer)
 
@@ -219,8 +219,8 @@ class _Factorized:
     """Makes the stock model that stands behind it in the bases a factorised one."""
 
     def __init__(self, config: Any) -> None:
-        super().__init__(config)  # type: ignore[call-arg]
-        factorize(self, config.heat_sim)  # type: ignore[arg-type]
+        super().__init__(config)  # type: ignore[call-arg]  # of the stock model, which comes next in the bases
+        factorize(self, config.heat_sim)  # type: ignore[arg-type]  # the bases make it a module
 
 
 class HeatBertForSequenceClassification(_Factorized, BertForSequenceClassification):
