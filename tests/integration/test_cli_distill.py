@@ -5,7 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,6 +174,31 @@ def test_a_killed_distill_goes_on_and_ends_as_if_undisturbed(
     assert [path.name for path in sorted((run / "training").iterdir())] == [
         path.name for path in sorted((whole / "training").iterdir())
     ]
+
+
+def test_sigkill_loses_no_more_than_the_steps_since_the_last_checkpoint(run: Path, cli: Cli, tmp_path: Path) -> None:
+    words = ("--designs", "d01", "--layer-epochs", "1", "--logit-epochs", "8", "--save-every", "2", "--precision",
+             "float32", "--validation-rows", "30")  # fmt: skip
+    whole = Path(shutil.copytree(run, tmp_path / "whole"))
+    assert cli("distill", whole, *words) == 0
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from heat_sim.cli import main; main()", "distill", str(run), *words],
+        env={**os.environ, "HEAT_SIM_CACHE": str(cli.cache)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    checkpoint = run / "checkpoints" / "d01-both-seed0" / "checkpoint.pt"
+    patience = time.monotonic() + 120
+    while not checkpoint.exists():
+        assert child.poll() is None, "it ended before there was a checkpoint"
+        assert time.monotonic() < patience
+        time.sleep(0.01)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    assert checkpoint.exists()
+    assert ("d01", "both", 0) not in {record.what for record in read_measured(run)}
+    assert cli("distill", run, "--resume") == 0
+    assert without_seconds(run) == without_seconds(whole)
+    weights = [folder / "students" / "d01" / "model.safetensors" for folder in (run, whole)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
 def test_trainings_in_processes_of_their_own_are_all_measured(run: Path, cli: Cli, tmp_path: Path) -> None:
