@@ -11,7 +11,7 @@ from heat_sim.codesign.chosen import DENSE
 from heat_sim.codesign.front import FrontRow
 from heat_sim.report.measured import Measured, Stage
 from heat_sim.report.paired import paired_change
-from heat_sim.report.tables import Column
+from heat_sim.report.tables import Column, as_percent, as_points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +85,6 @@ def _row(row: FrontRow, records: Sequence[Measured], dense: Measured | None) -> 
     )  # fmt: skip
 
 
-def _percent(value: object) -> str:
-    return f"{100 * float(str(value)):.2f}"
-
-
-def _points(value: object) -> str:
-    return f"{100 * float(str(value)):+.2f}"
-
-
 def _millions(value: object) -> str:
     return f"{int(str(value)) / 1e6:.2f}"
 
@@ -103,15 +95,15 @@ ACCURACY_COLUMNS = (
     Column(field="encoder_parameters", heading="encoder (M)", show=_millions),
     Column(field="parameters", heading="params (M)", show=_millions),
     Column(field="estimated_loss", heading="est. loss", show="{:.3f}".format),
-    Column(field="projected", heading="projected (%)", show=_percent),
-    Column(field="layers", heading="stage 1 (%)", show=_percent, optional=True),
-    Column(field="logits", heading="stage 2 alone (%)", show=_percent, optional=True),
-    Column(field="both", heading="both (%)", show=_percent, optional=True),
-    Column(field="spread", heading="sd of seeds", show=_percent, optional=True),
+    Column(field="projected", heading="projected (%)", show=as_percent),
+    Column(field="layers", heading="stage 1 (%)", show=as_percent, optional=True),
+    Column(field="logits", heading="stage 2 alone (%)", show=as_percent, optional=True),
+    Column(field="both", heading="both (%)", show=as_percent, optional=True),
+    Column(field="spread", heading="sd of seeds", show=as_percent, optional=True),
     Column(field="seeds", heading="seeds", show=str),
-    Column(field="change", heading="change (points)", show=_points),
-    Column(field="low", heading="95 % from", show=_points),
-    Column(field="high", heading="to", show=_points),
+    Column(field="change", heading="change (points)", show=as_points),
+    Column(field="low", heading="95 % from", show=as_points),
+    Column(field="high", heading="to", show=as_points),
     Column(field="seconds", heading="training (s)", show="{:.0f}".format, optional=True),
 )
 """Metrics in percent, changes in points; of the last stage that was trained, against the dense model row by row."""

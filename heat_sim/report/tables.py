@@ -42,6 +42,24 @@ def format_cell(row: object, column: Column) -> str:
     return "-" if value is None else column.show(value)
 
 
+def as_percent(value: object) -> str:
+    """Return a share as percent.
+
+    >>> as_percent(0.9035)
+    '90.35'
+    """
+    return f"{100 * float(str(value)):.2f}"
+
+
+def as_points(value: object) -> str:
+    """Return a change of a share as percentage points, with its sign.
+
+    >>> as_points(-0.0105)
+    '-1.05'
+    """
+    return f"{100 * float(str(value)):+.2f}"
+
+
 def used(rows: Sequence[object], columns: Sequence[Column]) -> list[Column]:
     """Return the columns without the optional ones that no row has a value for."""
     return [each for each in columns if not each.optional or any(getattr(row, each.field) is not None for row in rows)]

@@ -113,8 +113,13 @@ def test_validate_prints_what_was_measured_and_draws_it(
     assert float(table["d02"]["95 % from"]) <= change <= float(table["d02"]["to"])
     assert table["d02"]["seeds"] == "2"
     assert table["d01"]["both (%)"] == "-" or table["d01"]["both (%)"] == ""
-    for name in ("accuracy.md", "accuracy.tex", "accuracy.png", "estimate.pdf"):
+    for name in ("accuracy.md", "accuracy.tex", "accuracy.png", "estimate.pdf", "seeds.tex"):
         assert (run / name).stat().st_size > 0
+    assert cli("validate", run, "--format", "csv", "--per-seed") == 0
+    alone = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    of_both = [float(row["metric (%)"]) for row in alone if row["trained"] == "both"]
+    assert of_both == pytest.approx([100 * record.value for record in both], abs=0.0051)
+    assert [row["seed"] for row in alone] == ["0", "0", "1", "1"]  # after stage 1 and after both
     assert cli("plot", run, "--figures", "training", "--out", tmp_path / "figures") == 0
     assert (tmp_path / "figures" / "training.png").stat().st_size > 0
 

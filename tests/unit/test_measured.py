@@ -17,6 +17,7 @@ from heat_sim.report.figures.accuracy import accuracy_figure, estimate_figure
 from heat_sim.report.figures.training import training_figure
 from heat_sim.report.measured import Measured, Stage, read_measured, write_measured
 from heat_sim.report.paired import paired_change
+from heat_sim.report.seed_table import seed_rows
 
 
 def record(design: str, stage: Stage, rows: str, *, seed: int | None = None, seconds: float | None = None) -> Measured:
@@ -96,6 +97,25 @@ def test_the_table_has_means_over_seeds_and_the_change_of_the_last_stage() -> No
     assert d01.change == pytest.approx(-0.1)
     assert d01.seconds == 15.0
     assert (d02.both, d02.change, d02.spread) == (None, pytest.approx(-0.6), None)
+
+
+def test_every_training_has_a_row_of_its_own() -> None:
+    records = [
+        record("dense", "dense", "11110"), record("d01", "projected", "11000"),
+        record("d01", "both", "11110", seed=1, seconds=10.0), record("d01", "layers", "11100", seed=1),
+        record("d01", "both", "11111", seed=0), record("d09", "both", "11111", seed=0),
+        record("d02", "logits", "00000", seed=0),
+    ]  # fmt: skip
+    rows = seed_rows([front("d01", 2.0), front("dense", 1.0), front("d02", 3.0)], records)
+    assert [(row.design, row.seed, row.stage) for row in rows] == [
+        ("d02", 0, "logits"), ("d01", 0, "both"), ("d01", 1, "layers"), ("d01", 1, "both"),
+    ]  # fmt: skip
+    assert [row.value for row in rows] == [0.0, 1.0, 0.6, 0.8]
+    assert [row.change for row in rows] == pytest.approx([-0.8, 0.2, -0.2, 0.0])
+    assert [row.seconds for row in rows] == [None, None, None, 10.0]
+    # One of five rows differs: standard error sqrt(0.2 * 0.8 * 5 / 4 / 5) = 0.2.
+    assert rows[1].high - rows[1].low == pytest.approx(2 * 1.959963984540054 * 0.2)
+    assert seed_rows([front("d01", 2.0)], records[1:]) == ()  # nothing to compare with
 
 
 def test_figures_show_every_design() -> None:
