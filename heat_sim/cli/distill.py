@@ -79,6 +79,13 @@ def distill_command(
         ),
     ] = 1,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 200,
+    teacher_states: Annotated[
+        Literal["auto", "ask", "store"],
+        typer.Option(
+            help="Stage 1 compares with the dense model's hidden states and attention maps: ask it at every step, or "
+            "store them in RUN once (float16, while distill runs). auto: store up to 8 GB, if half of the disk stays."
+        ),
+    ] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the last distill of this run; all other options are its own.")
     ] = False,
@@ -118,7 +125,7 @@ def distill_command(
         )  # fmt: skip
         plan = DistillPlan(
             designs=designs, seeds=tuple(range(first, first + seeds)), stages=stages, projection=projection,
-            settings=settings, save_every=save_every,
+            settings=settings, save_every=save_every, teacher_states=teacher_states,
         )  # fmt: skip
     check_designs(run, plan.designs)  # before the minutes of fine-tuning
     with bars() as add_bar:

@@ -15,6 +15,9 @@ from heat_sim.report.measured import Stage
 
 PLAN = "distill.json"
 
+TeacherStatesChoice = Literal["auto", "ask", "store"]
+"""Whether the teacher's hidden states are computed at every step, or once and stored; auto: if there is room."""
+
 StageChoice = Literal["both", "layers", "logits", "all"]
 """Which stages to train: both, one alone, or all three ways for comparison."""
 
@@ -30,6 +33,7 @@ class DistillPlan:
         projection: How a student is made from the weights, see `Start`.
         settings: Of the training; its seed is replaced.
         save_every: Steps between two checkpoints.
+        teacher_states: Whether the teacher's hidden states and attention maps are stored for stage 1.
     """
 
     designs: str = "best:1"
@@ -38,6 +42,7 @@ class DistillPlan:
     projection: ProjectionName = "sequential"
     settings: DistillSettings = field(default_factory=DistillSettings)
     save_every: int = 200
+    teacher_states: TeacherStatesChoice = "auto"
 
     def trainings(self) -> tuple[tuple[Stage, DistillSettings], ...]:
         """Return every training of a design: the stage it ends with, and its settings.
@@ -47,6 +52,15 @@ class DistillPlan:
         """
         chosen: tuple[Stage, ...] = ("both", "logits") if self.stages == "all" else (self.stages,)
         return tuple((stage, _settings(self.settings, stage, seed)) for stage in chosen for seed in self.seeds)
+
+    @property
+    def has_stage_1(self) -> bool:
+        """Whether a training compares hidden states and attention maps.
+
+        >>> DistillPlan(stages="logits").has_stage_1
+        False
+        """
+        return any(settings.layerwise_epochs for _, settings in self.trainings())
 
     def write(self, folder: Path) -> None:
         """Keep the plan in a run."""

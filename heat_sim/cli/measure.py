@@ -18,6 +18,7 @@ from heat_sim.cli.bench import AddBar, Bench, bench_of_run, stage_bars
 from heat_sim.cli.console import Tick, err
 from heat_sim.cli.distill_plan import DistillPlan
 from heat_sim.cli.start import Start
+from heat_sim.cli.state_folder import StateFolder
 from heat_sim.codesign.chosen import DENSE
 from heat_sim.codesign.front import FrontRow
 from heat_sim.distill.checkpoint import Checkpoints
@@ -56,10 +57,20 @@ def measure(
         HeatError: A training diverged, or a checkpoint cannot be read or written.
     """
     check_designs(folder, plan.designs)
+    states = StateFolder(folder, bench, plan.settings)
+    plan = replace(plan, teacher_states=states.settle(plan.teacher_states, needed=plan.has_stage_1))
     work = _Work(folder=folder, bench=bench, plan=plan, add_bar=add_bar)
     plan.write(folder)
     work.measure_projected()
     chosen = choose(plan.designs, work.rows, chance=bench.task.chance)
+    if plan.teacher_states == "store" and chosen:
+        states.fill(stage_bars(add_bar))
+    _train_all(work, chosen, resume=resume, jobs=jobs)
+    states.clear()
+
+
+def _train_all(work: _Work, chosen: Sequence[str], *, resume: bool, jobs: int) -> None:
+    plan, folder, add_bar = work.plan, work.folder, work.add_bar
     trainings = [(name, stage, settings) for name in chosen for stage, settings in plan.trainings()]
     if jobs == 1:
         for name, stage, settings in trainings:
@@ -127,7 +138,7 @@ class _Work:
         design = load_design(design_path(self.folder, name))
         key = training_key(
             settings, design=dump_design(design), teacher=self.bench.teacher.folder.name,
-            projection=self.plan.projection, data=self.bench.task.sha256,
+            projection=self.plan.projection, data=self.bench.task.sha256, teacher_states=self.plan.teacher_states,
         )  # fmt: skip
         if resume and any(r.what == (name, stage, settings.seed) and r.settings == key for r in self.records):
             return
@@ -143,9 +154,11 @@ class _Work:
             if stage == "both":
                 self.record(name, "layers", settings.seed, student, settings=key)
 
+        stored = self.plan.teacher_states == "store"
         trained = distill(
             self.bench.teacher, self.project(name), self.bench.task, settings=settings, checkpoints=checkpoints,
             after_layers=after_layers, targets=self.targets if settings.logit_epochs else None,
+            teacher_states=StateFolder(self.folder, self.bench, self.plan.settings).open() if stored else None,
             progress=stage_bars(self.add_bar),
         )  # fmt: skip
         write_curve(self.folder / "training" / f"{place}.csv", (*trained.layers, *trained.logits))

@@ -22,6 +22,7 @@ from heat_sim.distill.precision import mixed_precision
 from heat_sim.distill.progress import Progress
 from heat_sim.distill.settings import DistillSettings
 from heat_sim.distill.targets import TargetedRows, teacher_logits
+from heat_sim.distill.teacher_states import StatesBatch, StatesRows, TeacherStates
 
 Check: TypeAlias = Callable[[], tuple[float, float]]
 """Returns loss and accuracy on held-out rows."""
@@ -54,6 +55,7 @@ class Pair:
 def train_layers(
     pair: Pair, *, rng: np.random.Generator, states: Sequence[TrainingState] = (),
     save: Callable[[TrainingState], None] | None = None, save_every: int = 200,
+    teacher_states: TeacherStates | None = None,
 ) -> tuple[TrainingState, ...]:  # fmt: skip
     """Fit hidden states and attention maps of every encoder layer to the teacher's, and return how that went.
 
@@ -66,6 +68,8 @@ def train_layers(
         states: Where the stage stood when it was stopped.
         save: Called with a state to be kept.
         save_every: Steps between two calls.
+        teacher_states: What the teacher does with the training rows, if it is stored; it is asked at every step if
+            left out, and in blocks always.
 
     Raises:
         HeatError: Training diverged.
@@ -76,21 +80,28 @@ def train_layers(
         return _train_blocks(pair, rng=rng, states=states, save=save, save_every=save_every)
 
     def loss(batch: Batch) -> Tensor:
-        with torch.no_grad():
-            target = run(pair.teacher, batch, internal=True)
         output = run(pair.student, batch, internal=True)
         # hidden_states[0] is the embeddings, which the student shares.
         return layerwise_loss(
-            (output.hidden_states[1:], output.attentions),
-            (target.hidden_states[1:], target.attentions),
+            (output.hidden_states[1:], output.attentions), _wanted(pair.teacher, batch),
             attention_mask=batch.attention_mask,
-        )
+        )  # fmt: skip
 
     state = states[0] if states else TrainingState(stage=LAYERS)
-    _train(pair, pair.rows, stage=LAYERS, loss=loss, rng=rng, state=state, save=save, save_every=save_every,
+    rows = pair.rows if teacher_states is None else StatesRows(rows=pair.rows, states=teacher_states)
+    _train(pair, rows, stage=LAYERS, loss=loss, rng=rng, state=state, save=save, save_every=save_every,
            epochs=pair.settings.layerwise_epochs, learning_rate=pair.settings.layerwise_learning_rate,
            check=None if pair.dev is None else _check(pair, pair.dev, loss))  # fmt: skip
     return (state,)
+
+
+def _wanted(teacher: Any, batch: Batch) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Return the teacher's hidden states and attention maps of every layer."""
+    if isinstance(batch, StatesBatch):
+        return batch.hidden_states, batch.attentions
+    with torch.no_grad():
+        output = run(teacher, batch, internal=True)
+    return output.hidden_states[1:], output.attentions
 
 
 def train_logits(

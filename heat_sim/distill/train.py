@@ -21,6 +21,7 @@ from heat_sim.distill.settings import DistillSettings
 from heat_sim.distill.stages import LAYERS, LOGITS, Pair, train_layers, train_logits
 from heat_sim.distill.tasks import Task
 from heat_sim.distill.teacher import Teacher
+from heat_sim.distill.teacher_states import TeacherStates
 
 AfterLayers = Callable[[Any], None]
 """Called with the student after stage 1, in evaluation mode."""
@@ -69,6 +70,7 @@ def distill(
     checkpoints: Checkpoints | None = None,
     after_layers: AfterLayers | None = None,
     targets: Sequence[Tensor] | None = None,
+    teacher_states: TeacherStates | None = None,
     progress: Progress = ignore_progress,
 ) -> DistillResult:
     """Return a trained copy of the student; the given one stays as it is.
@@ -84,6 +86,7 @@ def distill(
         checkpoints: Where the state is kept; training goes on from what is there, bit for bit. Left out: nowhere.
         after_layers: Called between the stages; again if training is resumed before the next checkpoint.
         targets: The teacher's logits of the train rows, as `teacher_logits` returns them, if they are known.
+        teacher_states: What the teacher does with the train rows, as `store_teacher_states` wrote it, if it did.
         progress: Told about the stages `distill layers` and `distill logits`.
 
     Raises:
@@ -122,7 +125,9 @@ def distill(
     every = 1 if checkpoints is None else checkpoints.every
     with seeded_torch(settings.seed):
         of_layers = [state for state in before if state.stage.startswith(LAYERS)]
-        layers = train_layers(pair, rng=rng, states=of_layers, save=keep, save_every=every)
+        layers = train_layers(
+            pair, rng=rng, states=of_layers, save=keep, save_every=every, teacher_states=teacher_states
+        )
         if after_layers is not None and layers:
             after_layers(trained.eval())
             trained.train()

@@ -21,6 +21,7 @@ pytest.importorskip("torch")
 from heat_sim.cli import main
 from heat_sim.cli import measure as measuring
 from heat_sim.cli.distill_plan import PLAN, read_plan
+from heat_sim.cli.state_folder import StateFolder
 from heat_sim.distill.checkpoint import Checkpoints
 from heat_sim.distill.train import distill
 from heat_sim.report.curves import read_curve
@@ -122,6 +123,30 @@ def test_validate_prints_what_was_measured_and_draws_it(
     assert [row["seed"] for row in alone] == ["0", "0", "1", "1"]  # after stage 1 and after both
     assert cli("plot", run, "--figures", "training", "--out", tmp_path / "figures") == 0
     assert (tmp_path / "figures" / "training.png").stat().st_size > 0
+
+
+def test_the_states_of_the_teacher_are_stored_while_it_trains_and_the_disk_given_back(
+    run: Path, cli: Cli, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled = []
+    fill = StateFolder.fill
+    monkeypatch.setattr(StateFolder, "fill", lambda self, progress: filled.append(fill(self, progress)))
+    assert cli("distill", run, "--designs", "d01", *QUICK) == 0  # auto
+    assert read_plan(run).teacher_states == "store"
+    assert not (run / "teacher-states").exists()
+    assert len(filled) == 1
+    losses = read_curve(run / "training" / "d01-both-seed0.csv")[0].losses
+    assert cli("distill", run, "--designs", "d01", *QUICK, "--teacher-states", "ask") == 0
+    assert read_plan(run).teacher_states == "ask"
+    assert read_curve(run / "training" / "d01-both-seed0.csv")[0].losses == pytest.approx(losses, rel=0.01)
+    assert len(filled) == 1
+    full = shutil.disk_usage(run)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    assert cli("distill", run, "--designs", "d01", *QUICK) == 0  # no room: auto asks
+    assert read_plan(run).teacher_states == "ask"
+    assert cli("distill", run, "--designs", "d01", *QUICK, "--stages", "logits", "--teacher-states", "store") == 0
+    assert read_plan(run).teacher_states == "ask"  # nothing needs them
+    assert len(filled) == 1
 
 
 def test_a_student_that_is_not_the_measured_one_is_found(
