@@ -50,6 +50,9 @@ def distill_command(
             help="How the size of a matrix is shared among its cores at the start; their product is the same."
         ),
     ] = "projected",
+    dropout: Annotated[
+        Literal["both", "layers", "logits", "none"], typer.Option(help="Stages in which the student drops out.")
+    ] = "both",
     train_embeddings: Annotated[
         bool, typer.Option("--train-embeddings/--keep-embeddings", help="Whether the embeddings are trained too.")
     ] = False,
@@ -119,9 +122,9 @@ def distill_command(
             layerwise_epochs=layer_epochs, layerwise_learning_rate=layer_rate, layerwise_mode=layer_mode,
             logit_epochs=logit_epochs, logit_learning_rate=logit_rate, temperature=temperature,
             soft_weight=soft_weight, schedule=schedule, warm_up=warm_up, rates=core_rates, scales=core_scales,
-            train_embeddings=train_embeddings, validation_rows=validation_rows, validate_every=validate_every,
-            patience=patience, execution=execution, batch_size=batch_size, max_length=max_length, max_rows=max_rows,
-            precision=precision, seed=first,
+            dropout=dropout, train_embeddings=train_embeddings, validation_rows=validation_rows,
+            validate_every=validate_every, patience=patience, execution=execution, batch_size=batch_size,
+            max_length=max_length, max_rows=max_rows, precision=precision, seed=first,
         )  # fmt: skip
         plan = DistillPlan(
             designs=designs, seeds=tuple(range(first, first + seeds)), stages=stages, projection=projection,

@@ -28,8 +28,8 @@ class Validation:
     """How a stage is watched, and what of it is kept.
 
     Attributes:
-        check: Loss and accuracy of the model on held-out rows; the least loss is best. The model is in training mode
-            when it is called and must be in training mode again when it returns.
+        check: Loss and accuracy of the model on held-out rows; the least loss is best. The model must be in
+            the mode of the training again when it returns.
         every: Steps between two checks; 0 for a check after each epoch.
         patience: Checks without a new best after which the stage ends; None to train to the end.
     """

@@ -51,6 +51,10 @@ Execution = Literal["cascade", "fastest"]
 """How factorised layers run while they are trained: as the design says, or from rebuilt weights where that is less."""
 
 
+Dropout = Literal["both", "layers", "logits", "none"]
+"""Stages of distillation in which the student drops out what its configuration says."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillSettings:
     """How a student is trained after its teacher: layer by layer, then on the logits.
@@ -67,6 +71,7 @@ class DistillSettings:
         warm_up: Share of a stage's steps in which its learning rate rises.
         rates: Learning rates of the cores.
         scales: How the size of a matrix is shared among its cores at the start.
+        dropout: Stages in which the student's dropout is on; the teacher's never is.
         train_embeddings: Whether the embeddings, which the student has from the teacher, are trained too.
         validation_rows: Rows of the dev split that watch the training, the first so many; 0: none, the last weights
             stay. Otherwise each stage ends with the weights of its least loss there.
@@ -91,6 +96,7 @@ class DistillSettings:
     warm_up: float = 0.1
     rates: FactorRates = "equal"
     scales: CoreScales = "projected"
+    dropout: Dropout = "both"
     train_embeddings: bool = False
     validation_rows: int = 0
     validate_every: int = 0

@@ -37,7 +37,7 @@ class Pair:
 
     Attributes:
         teacher: The fine-tuned dense model, held fixed, in evaluation mode.
-        student: The model that is trained, in training mode.
+        student: The model that is trained; in training mode if it is to drop out.
         rows: Training rows.
         dev: Held-out rows that watch the training; none: it is not watched.
         settings: Epochs, learning rates, loss weights.

@@ -76,7 +76,7 @@ def distill(
     """Return a trained copy of the student; the given one stays as it is.
 
     Stage 1 fits hidden states and attention maps of every encoder layer to the teacher's, stage 2 the logits to the
-    teacher's (softened) and to the labels. With dropout, in both stages.
+    teacher's (softened) and to the labels. With dropout where the settings say so.
 
     Args:
         teacher: The fine-tuned dense model, held fixed.
@@ -101,7 +101,7 @@ def distill(
         dev = encode(
             teacher.tokenizer, task, split="dev", max_length=settings.max_length, max_rows=settings.validation_rows
         )
-    trained = copy.deepcopy(student).train()  # dropout regularises both stages; the teacher runs without it
+    trained = copy.deepcopy(student).train(settings.dropout in {"both", "layers"})  # the mode says whether it drops out
     if settings.scales == "fan-in":
         scale_by_fan_in(trained)
     if settings.execution == "fastest":
@@ -130,7 +130,7 @@ def distill(
         )
         if after_layers is not None and layers:
             after_layers(trained.eval())
-            trained.train()
+        trained.train(settings.dropout in {"both", "logits"})
         of_logits = [state for state in before if state.stage == LOGITS]
         logits = train_logits(pair, rng=rng, states=of_logits, save=keep, save_every=every, targets=targets)
     return DistillResult(student=trained.eval(), layers=layers, logits=logits)

@@ -11,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from heat_sim.distill import train as training  # noqa: E402
 from heat_sim.distill.batches import encode  # noqa: E402
 from heat_sim.distill.blocks import Blocks  # noqa: E402
 from heat_sim.distill.calibrate import prepare_calibration  # noqa: E402
@@ -19,7 +20,8 @@ from heat_sim.distill.convert import project_design  # noqa: E402
 from heat_sim.distill.forward import run  # noqa: E402
 from heat_sim.distill.optimiser import embedding_parameters  # noqa: E402
 from heat_sim.distill.progress import ignore_progress  # noqa: E402
-from heat_sim.distill.settings import DistillSettings, FineTuneSettings  # noqa: E402
+from heat_sim.distill.settings import DistillSettings, Dropout, FineTuneSettings  # noqa: E402
+from heat_sim.distill.stages import Pair  # noqa: E402
 from heat_sim.distill.tasks import TextTask  # noqa: E402
 from heat_sim.distill.teacher import Teacher, prepare_teacher  # noqa: E402
 from heat_sim.distill.train import DistillResult, distill, training_key  # noqa: E402
@@ -75,6 +77,32 @@ class Deadly(Checkpoints):
 def same(a: DistillResult, b: DistillResult) -> bool:
     weights = zip(a.student.state_dict().values(), b.student.state_dict().values(), strict=True)
     return all(torch.equal(one, other) for one, other in weights)
+
+
+@pytest.mark.parametrize(
+    ("dropout", "drops"),
+    [("both", (True, True)), ("layers", (True, False)), ("logits", (False, True)), ("none", (False, False))],
+)
+def test_the_student_drops_out_in_the_stages_that_are_named(
+    teacher: Teacher, projected: object, task: TextTask, monkeypatch: pytest.MonkeyPatch, dropout: Dropout,
+    drops: tuple[bool, bool],
+) -> None:  # fmt: skip
+    modes: list[tuple[bool, bool]] = []
+
+    def spied(train: Callable[..., object]) -> Callable[..., object]:
+        def spy(pair: Pair, **options: object) -> object:
+            before = pair.student.training
+            states = train(pair, **options)
+            modes.append((before, pair.student.training))  # looks at dev rows between leave the mode as it was
+            return states
+
+        return spy
+
+    for name in ("train_layers", "train_logits"):
+        monkeypatch.setattr(training, name, spied(getattr(training, name)))
+    result = distill(teacher, projected, task, settings=replace(SETTINGS, dropout=dropout))
+    assert modes == [(each, each) for each in drops]
+    assert not result.student.training
 
 
 @pytest.mark.parametrize("mode", ["model", "blocks"])
