@@ -31,17 +31,20 @@ _JOINT = {"search": "joint", "apart": "no-joint", "always": "always-joint"}
 def variants(arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what to change in the arguments of a run, by the name of the ablation.
 
+    With the estimate of a SuperNet nothing that it was not trained for: other formats, projections, joint matrices.
+
     >>> list(variants({"fuse": False, "joint": "search", "formats": "low-rank,cp"}))[:4]
     ['fusion', 'mac-order', 'low-rank-only', 'cp-only']
     """
+    fixed = arguments.get("estimate") == "supernet"
     formats = [name for name in searched_formats(arguments["formats"]) if name != "dense"]
     return {
         ("no-fusion" if arguments["fuse"] else "fusion"): {"fuse": not arguments["fuse"]},
         "mac-order": {"order": "macs"},
-        **({f"{name}-only": {"formats": name} for name in formats} if len(formats) > 1 else {}),
-        "frobenius": {"cores": "frobenius"},
+        **({f"{name}-only": {"formats": name} for name in formats} if len(formats) > 1 and not fixed else {}),
+        **({} if fixed else {"frobenius": {"cores": "frobenius"}}),
         "no-seeding": {"seeding": False},
-        **{name: {"joint": value} for value, name in _JOINT.items() if value != arguments["joint"]},
+        **{name: {"joint": value} for value, name in _JOINT.items() if value != arguments["joint"] and not fixed},
         "heat": {"strategy": "heat", "order": "macs"},
         "uniform": {"strategy": "uniform"},
         "tensorly": {"strategy": "tensorly"},

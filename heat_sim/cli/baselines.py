@@ -45,11 +45,11 @@ def _add(run: Path, names: tuple[str, ...], formats: str, *, add_bar: AddBar) ->
     from dataclasses import replace
 
     from heat_sim.cli.inputs import searched_formats
+    from heat_sim.cli.open_loss import open_loss
     from heat_sim.cli.plan import recorded_plan
     from heat_sim.cli.search import open_machines
     from heat_sim.cli.subject import prepare_subject
     from heat_sim.codesign.chosen import DENSE, chosen_designs, front_rows
-    from heat_sim.codesign.estimate import search_estimate
     from heat_sim.codesign.space import dense_genome, design_space
     from heat_sim.codesign.uniform_size import uniform_design
     from heat_sim.errors import SpecError, describe
@@ -66,7 +66,7 @@ def _add(run: Path, names: tuple[str, ...], formats: str, *, add_bar: AddBar) ->
     plan = recorded_plan(run)
     subject = prepare_subject(plan, add_bar=add_bar)
     network = subject.network
-    loss = search_estimate(plan.estimate, errors=subject.site.open(), groups=subject.groups)
+    loss = open_loss(subject, estimate=plan.estimate).estimate
     machines = open_machines(subject, plan, loss=loss)
     space = design_space(network, formats=("dense",), per="shape", joint="apart")
     evaluator = machines.at(machines.base_choice)

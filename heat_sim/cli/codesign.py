@@ -39,6 +39,7 @@ from heat_sim.cli.options import (
     Tokens,
 )
 from heat_sim.cli.show import print_run
+from heat_sim.cli.supernet import SuperNetEpochs, SuperNetRows
 
 
 def codesign_command(
@@ -56,6 +57,8 @@ def codesign_command(
     generations: Generations = 100,
     designs: Designs = 8,
     estimate: EstimateOrDefault = None,
+    supernet_epochs: SuperNetEpochs = 2,
+    supernet_rows: SuperNetRows = None,
     cores: Cores = "activation",
     order: ContractionOrder = "edp",
     strategy: StrategyName = "nsga2",
@@ -78,7 +81,8 @@ def codesign_command(
     """Search format, tensorization shape and ranks of the weight matrices with NSGA-II.
 
     Objectives: EDP of the encoder (every contraction order, every step under its best mapping) and the
-    estimated loss of accuracy (`--estimate`, see docs/decompositions.md). Of a model that is known by its configuration
+    estimated loss of accuracy (`--estimate`, see docs/decompositions.md; with `supernet` a network that runs at any
+    ranks is trained first, once, see docs/supernet.md). Of a model that is known by its configuration
     alone (bert-base and others by name, a config.json, a hub id) stand-ins with the spectra of trained matrices are
     searched, see docs/codesign.md. Writes a run folder with the front as table and plot, one file per chosen design,
     and a manifest; every costed point is kept, so that `--resume` goes on after Ctrl-C or a kill and ends in the same
@@ -106,6 +110,7 @@ def codesign_command(
             cores=cores, order=order, strategy=strategy, seeding=seeding, objectives=objectives,
             constraints=constraints or [], hardware=None if hardware is None else str(hardware), fuse=fuse,
             population=population, generations=generations, designs=designs, seed=seed,
+            supernet_epochs=supernet_epochs, supernet_rows=supernet_rows,
         )  # fmt: skip
     workers = workers_of(jobs=jobs, dask=dask)
     with bars() as add_bar:

@@ -86,11 +86,12 @@ Estimate = Annotated[
     ),
 ]
 EstimateOrDefault = Annotated[
-    Literal["activation", "weight", "fisher"] | None,
+    Literal["activation", "weight", "fisher", "supernet"] | None,
     typer.Option(
         "--estimate",
         help="Estimated loss of accuracy: error of the loss on calibration text (fisher, the default), of outputs "
-        "there (activation), or of weights (the default without pretrained weights).",
+        "there (activation), of weights (the default without pretrained weights), or what a rank SuperNet of all "
+        "options loses with one matrix at a time at few ranks (supernet; with --joint apart; docs/supernet.md).",
     ),
 ]
 Cores = Annotated[

@@ -20,6 +20,10 @@ from heat_sim.report.manifest import spec_hashes
 from heat_sim.report.run_folder import read_manifest
 from heat_sim.specs import load_architecture
 
+_SUPERNET = "supernet"
+_OF_SUPERNET = ("supernet_epochs", "supernet_rows")
+"""Arguments that only this estimate has."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
@@ -49,6 +53,8 @@ class SearchPlan:
         generations: Generations.
         designs: How many of the front are chosen.
         seed: Of every random choice.
+        supernet_epochs: Of the training of the SuperNet, if that is the estimate.
+        supernet_rows: Training rows of it; None for all.
     """
 
     model: str
@@ -74,6 +80,8 @@ class SearchPlan:
     generations: int
     designs: int
     seed: int
+    supernet_epochs: int = 2
+    supernet_rows: int | None = None
 
     def __post_init__(self) -> None:
         # What cannot be read is refused at once, before the minutes of training.
@@ -116,8 +124,9 @@ class SearchPlan:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """All but the seed, which has its own place in a manifest."""
-        return {name: value for name, value in asdict(self).items() if name != "seed"}
+        """All that matter but the seed, which has its own place in a manifest."""
+        left_out = {"seed"} if self.estimate == _SUPERNET else {"seed", *_OF_SUPERNET}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 
 def recorded_plan(folder: Path) -> SearchPlan:
@@ -128,7 +137,8 @@ def recorded_plan(folder: Path) -> SearchPlan:
     """
     manifest = read_manifest(folder)
     values: Mapping[str, Any] = {**manifest["arguments"], "seed": manifest["seed"]}
-    wanted = [field.name for field in fields(SearchPlan)]
+    left_out = () if values.get("estimate") == _SUPERNET else _OF_SUPERNET
+    wanted = [field.name for field in fields(SearchPlan) if field.name not in left_out]
     if missing := [name for name in wanted if name not in values]:
         raise SpecError(
             describe(f"{folder}/manifest.json", "no arguments to go on with", got=f"none named {', '.join(missing)}",

@@ -11,11 +11,12 @@ from heat_sim.cli.bench import AddBar
 from heat_sim.cli.console import err
 from heat_sim.cli.inputs import read_architecture, searched_formats
 from heat_sim.cli.live import Live
+from heat_sim.cli.open_loss import open_loss
 from heat_sim.cli.plan import SearchPlan
-from heat_sim.cli.sites import LossSite
+from heat_sim.cli.sites import LossSite, SuperNetSite
 from heat_sim.cli.subject import Subject
 from heat_sim.codesign.chosen import chosen_designs, front_rows
-from heat_sim.codesign.estimate import LossEstimate, search_estimate
+from heat_sim.codesign.estimate import LossEstimate
 from heat_sim.codesign.machines import Machines
 from heat_sim.codesign.points import PointStore
 from heat_sim.codesign.prefetch import Prefetch
@@ -51,28 +52,27 @@ def search(
         workers: Who helps; the result is the same.
     """
     started = time.perf_counter()
-    network, loss_site, aims = subject.network, subject.site, plan.aims
-    errors = loss_site.open()
-    loss = search_estimate(plan.estimate, errors=errors, groups=subject.groups)
-    machines = open_machines(subject, plan, loss=loss)
+    network, aims = subject.network, plan.aims
+    loss = open_loss(subject, estimate=plan.estimate)
+    machines = open_machines(subject, plan, loss=loss.estimate)
     hardware = machines.space
     evaluator = machines.at(machines.base_choice)
     space = replace(
         design_space(network, formats=searched_formats(plan.formats), per=plan.per, joint=plan.joint),
         hardware=machines.genes,
     )
-    prefetch = Prefetch(workers=workers or Nobody(), machines=machines, of_errors=loss_site, errors=errors)
+    prefetch = Prefetch(workers=workers or Nobody(), machines=machines, of_errors=loss.of_errors, errors=loss.errors)
     write_manifest(folder, _manifest(plan, facts={}))
     start: tuple[dict[str, int], ...] = ()
     if plan.seeding:
         tick = add_bar("allot ranks", 1)
-        start = strong_start(space, evaluator, estimate=loss, count=plan.population // 2, prefetch=prefetch)
+        start = strong_start(space, evaluator, estimate=loss.estimate, count=plan.population // 2, prefetch=prefetch)
         tick(1, f"{len(start)} designs to start from")
     live = Live(aims=aims, tick=add_bar("search designs", plan.generations))
     settings = SearchSettings(
         population=plan.population, generations=plan.generations, seed=plan.seed, strategy=plan.strategy
     )
-    with PointStore(folder / POINTS, about=_about(plan, loss_site)) as store:
+    with PointStore(folder / POINTS, about=_about(plan, subject.site)) as store:
         result = search_designs(
             space, evaluator, settings=settings, seeds=start, store=store, aims=aims, machines=machines,
             prefetch=prefetch, report=live,
@@ -123,7 +123,7 @@ def _that_keeps(constraints: Sequence[str]) -> str:
     return f"with {' and '.join(constraints)} " if constraints else ""
 
 
-def _about(plan: SearchPlan, loss_site: LossSite) -> dict[str, object]:
+def _about(plan: SearchPlan, loss_site: LossSite | SuperNetSite) -> dict[str, object]:
     """Return what the points of a search depend on."""
     return {
         "arguments": {**plan.arguments, "seed": plan.seed},

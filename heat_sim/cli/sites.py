@@ -1,4 +1,4 @@
-"""Where the estimated loss of a search comes from: a calibration on disk, or a configuration alone."""
+"""Where the estimated loss of a search comes from: a calibration on disk, a configuration alone, or a SuperNet."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heat_sim.cache_folder import cache_folder
+from heat_sim.codesign.estimate import AdditiveEstimate
 from heat_sim.codesign.joint import Groups, one_input, rows, stacked, unrelated
 from heat_sim.codesign.matrix_errors import MatrixErrors, SquaredErrors
 from heat_sim.codesign.sites import ERRORS_FILE, StandInSite
@@ -63,6 +64,20 @@ class CalibratedSite:
 
 
 LossSite: TypeAlias = CalibratedSite | StandInSite
+"""Where errors of matrices come from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuperNetSite:
+    """An estimate that needs no errors of matrices: what a SuperNet was measured to lose.
+
+    Attributes:
+        estimate: Estimated loss of a design.
+        digest: Of all figures in it.
+    """
+
+    estimate: AdditiveEstimate
+    digest: str
 
 
 def calibrated_site(path: Path, *, estimate: str, cores: Cores, groups: Groups | None = None) -> CalibratedSite:

@@ -9,7 +9,7 @@ from heat_sim.cli.bench import EMBEDDED_MODEL, AddBar, model_folder, prepare_ben
 from heat_sim.cli.console import err
 from heat_sim.cli.models import read_network
 from heat_sim.cli.plan import SearchPlan
-from heat_sim.cli.sites import LossSite, calibrated_site, stand_in_site
+from heat_sim.cli.sites import LossSite, SuperNetSite, calibrated_site, stand_in_site
 from heat_sim.codesign.joint import Groups, with_stacked
 from heat_sim.errors import SpecError, describe
 from heat_sim.networks import Network, load_network
@@ -33,21 +33,24 @@ class Subject:
 
     Attributes:
         network: As the simulator sees it, nothing stacked.
-        site: Where the errors of its matrices and of the stacked ones come from.
+        site: Where the errors of its matrices and of the stacked ones come from, or an estimate without them.
         groups: Matrices that designs may stack, by the name of the stacked one.
     """
 
     network: Network
-    site: LossSite
+    site: LossSite | SuperNetSite
     groups: Groups
 
 
 def prepare_subject(plan: SearchPlan, *, add_bar: AddBar) -> Subject:
-    """Return what a plan is about; fine-tune and calibrate the model if that is not cached.
+    """Return what a plan is about; fine-tune and calibrate the model, and train a SuperNet, if that is not cached.
 
     Raises:
-        SpecError: An estimate that needs weights for a model of which only the configuration is known.
+        SpecError: An estimate that needs weights for a model of which only the configuration is known, or what the
+            estimate of a SuperNet cannot do.
     """
+    if plan.estimate == "supernet":
+        _check_supernet_plan(plan)
     if plan.calibration is not None:
         name, folder = model_folder(plan.model)
         network = load_network(folder, tokens=plan.tokens, name=name)
@@ -55,6 +58,10 @@ def prepare_subject(plan: SearchPlan, *, add_bar: AddBar) -> Subject:
     if has_weights(plan.model):
         bench = prepare_bench(plan.model, plan.data, epochs=plan.teacher_epochs, seed=plan.seed, add_bar=add_bar)
         network = load_network(bench.teacher.folder, tokens=plan.tokens, name=bench.model)
+        if plan.estimate == "supernet":
+            from heat_sim.cli.search_supernet import supernet_site
+
+            return Subject(network=network, site=supernet_site(bench, network, plan, add_bar=add_bar), groups={})
         from heat_sim.distill.calibrate import calibration_path
 
         return calibrated_subject(network, calibration_path(bench.teacher.folder), plan)
@@ -73,6 +80,39 @@ def prepare_subject(plan: SearchPlan, *, add_bar: AddBar) -> Subject:
     return Subject(
         network=network, site=stand_in_site(with_stacked(network).network if groups else network), groups=groups
     )
+
+
+def _check_supernet_plan(plan: SearchPlan) -> None:
+    """Refuse, all together and before anything is trained, what a search with the estimate of a SuperNet cannot do.
+
+    Raises:
+        SpecError: No weights, labelled data and teacher; joint matrices; another projection than that of the SuperNet.
+    """
+    problems = []
+    if plan.calibration is not None:
+        problems.append(
+            describe("--estimate supernet", "needs a model, a teacher and labelled data",
+                     got=f"--calibration {plan.calibration}", expected="--model and --data alone",
+                     remedy="Leave --calibration out, or choose fisher, activation or weight.")
+        )  # fmt: skip
+    elif not has_weights(plan.model):
+        problems.append(
+            describe("--estimate supernet", "needs a teacher, which needs the weights of a model",
+                     got=f"{plan.model}, a config", expected="a folder with pretrained weights",
+                     remedy="Give one as --model, or choose weight.")
+        )  # fmt: skip
+    if plan.joint != "apart":
+        problems.append(
+            describe("--estimate supernet", "a SuperNet has no joint queries, keys and values",
+                     got=f"--joint {plan.joint}", expected="--joint apart", remedy="Give --joint apart.")
+        )  # fmt: skip
+    if plan.cores != "activation":
+        problems.append(
+            describe("--estimate supernet", "the cores are those of the trained SuperNet", got=f"--cores {plan.cores}",
+                     expected="no choice", remedy="Leave --cores out.")
+        )  # fmt: skip
+    if problems:
+        raise SpecError(problems)
 
 
 def calibrated_subject(network: Network, path: Path, plan: SearchPlan) -> Subject:

@@ -63,7 +63,8 @@ def compare(runs: Sequence[Searched], *, losses: Sequence[float]) -> tuple[Compa
         losses: Bounds on the estimated loss.
 
     Raises:
-        SpecError: The runs differ in what makes their figures comparable: model, text, architecture, tokens, estimate.
+        SpecError: The runs differ in what makes their figures comparable: model, text, architecture, tokens, estimate,
+            and if that is a SuperNet, what it was trained on.
 
     >>> half = Point(energy_pj=1.0, cycles=2, matrix_parameters=1, estimated_loss=0.2)
     >>> run = Searched(name="a", arguments={"model": "m"}, dense_edp_pj_cycles=4.0, points=(half,))
@@ -71,8 +72,10 @@ def compare(runs: Sequence[Searched], *, losses: Sequence[float]) -> tuple[Compa
     (None, 2.0)
     """
     first = runs[0]
+    same: tuple[str, ...] = ("model", "data", "teacher_epochs", "calibration", "arch", "ert", "tokens", "estimate")
+    if first.arguments.get("estimate") == "supernet":  # its losses are shares of the most that it can lose
+        same += ("formats", "supernet_epochs", "supernet_rows")
     for run in runs[1:]:
-        same = ("model", "data", "teacher_epochs", "calibration", "arch", "ert", "tokens", "estimate")
         if other := [name for name in same if run.arguments.get(name) != first.arguments.get(name)]:
             raise SpecError(
                 describe(f"run {run.name}", "cannot be compared", got=f"another {', '.join(other)}",

@@ -24,13 +24,21 @@ class SuperNetTable:
     """A sum over the matrices of what each one alone costs; it can be worked out for any budget.
 
     Between the measured ranks of an option it is linear in the parameters, and it never falls as parameters do: a
-    smaller matrix that happened to measure better counts like the next larger one.
+    smaller matrix that happened to measure better counts like the next larger one. Beyond the largest ranks it is what
+    it is there.
 
     Attributes:
         curves: By matrix, then by format and modes.
     """
 
     curves: Mapping[str, Mapping[_Kind, Curve]]
+
+    @property
+    def most(self) -> float:
+        """What is lost with every matrix in the option and at the ranks that lose the most."""
+        return sum(
+            max((max(lost) for _, lost in curves.values()), default=0.0) for curves in self.curves.values()
+        )  # fmt: skip
 
     def squared(self, name: str, factorization: Factorization, /) -> float:
         """Return what one matrix adds to the sum; 0 for a dense one.
@@ -46,7 +54,7 @@ class SuperNetTable:
             raise SpecError(
                 describe(f"SuperNet table, matrix {name}", "no such option",
                          got=f"{factorization.format} {factorization.tensorization}", expected=known or "its name",
-                         remedy="Make the table of a SuperNet with this option.")
+                         remedy="Make the table of a SuperNet with this option, or leave it out.")
             )  # fmt: skip
         return float(np.interp(factorization.parameters, *curve))
 

@@ -249,6 +249,14 @@ def test_ablations_of_being_joint_are_the_other_ways(own, others) -> None:
     assert {name: each["joint"] for name, each in found.items() if "joint" in each} == others
 
 
+def test_ablations_of_a_run_with_a_supernet_are_what_it_was_trained_for() -> None:
+    arguments = {"fuse": False, "joint": "apart", "formats": "low-rank,cp"}
+    left_out = (
+        variants({**arguments, "estimate": "fisher"}).keys() - variants({**arguments, "estimate": "supernet"}).keys()
+    )
+    assert left_out == {"low-rank-only", "cp-only", "frobenius", "joint", "always-joint"}
+
+
 def test_an_unknown_ablation_is_refused(run, environment) -> None:
     done = heat_sim("ablate", run, "--only", "nonsense", environment=environment, code=2)
     assert "unknown ablations" in done.stderr

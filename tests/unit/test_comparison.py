@@ -44,3 +44,14 @@ def test_runs_of_other_estimates_are_refused() -> None:
     two = searched("two", {"model": "m", "estimate": "weight"}, (10.0, 10, 0.0))
     with pytest.raises(SpecError, match=r"run two: cannot be compared \(got another estimate"):
         compare([one, two], losses=(0.1,))
+
+
+def test_losses_of_supernets_of_other_formats_or_trainings_are_no_losses_of_one_scale() -> None:
+    same = {"model": "m", "estimate": "supernet", "formats": "low-rank", "supernet_epochs": 2, "supernet_rows": None}
+    one = searched("one", same, (10.0, 10, 0.0))
+    for name, value in (("formats", "btt"), ("supernet_epochs", 3), ("supernet_rows", 9)):
+        two = searched("two", same | {name: value}, (10.0, 10, 0.0))
+        with pytest.raises(SpecError, match=rf"run two: cannot be compared \(got another {name}, "):
+            compare([one, two], losses=(0.1,))
+    other = searched("other", same | {"seeding": False}, (10.0, 10, 0.0))
+    assert len(compare([one, other], losses=(0.1,))) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,7 @@ from heat_sim.distill.supernet import (  # noqa: E402
 from heat_sim.distill.supernet_cores import ordered_cores, sorted_summands  # noqa: E402
 from heat_sim.distill.supernet_estimate import SuperNetEstimate  # noqa: E402
 from heat_sim.distill.supernet_layer import ElasticLinear, PrefixLinear, layer_design  # noqa: E402
+from heat_sim.distill.supernet_loss import SuperNetLoss  # noqa: E402
 from heat_sim.distill.supernet_options import (  # noqa: E402
     at_share,
     draw_end,
@@ -36,7 +38,7 @@ from heat_sim.distill.supernet_options import (  # noqa: E402
     supernet_options,
 )
 from heat_sim.distill.supernet_settings import SuperNetSettings  # noqa: E402
-from heat_sim.distill.supernet_table import supernet_table  # noqa: E402
+from heat_sim.distill.supernet_table import SuperNetTable, supernet_table  # noqa: E402
 from heat_sim.errors import SpecError  # noqa: E402
 from heat_sim.tensorize import FORMATS, rank_errors, reconstruct  # noqa: E402
 from heat_sim.tensorize.factorization import Factorization  # noqa: E402
@@ -452,3 +454,40 @@ def test_the_table_is_the_estimate_of_one_matrix_at_a_time(model: object) -> Non
     assert table({QUERY: low, QUERY.replace("query", "key"): options[QUERY][0]}) == pytest.approx(costs[2], rel=1e-9)
     with pytest.raises(SpecError, match="no such option"):
         table.squared(QUERY, factorization("btt", (4, 2), (2, 4), (1,)))
+
+
+def test_between_measured_ranks_the_table_is_linear_in_the_parameters_and_flat_beyond_them() -> None:
+    low = factorization("low-rank", (8,), (8,), (3,))
+    # Rank 1, 3 and 4 have 16, 48 and 64 parameters.
+    table = SuperNetTable(curves={QUERY: {("low-rank", low.tensorization): ((16, 48, 64), (0.6, 0.2, 0.1))}})
+    found = [table.squared(QUERY, replace(low, ranks=(rank,))) for rank in (1, 2, 3, 4, 5)]
+    assert found == pytest.approx([0.6, 0.4, 0.2, 0.1, 0.1])
+
+
+def test_the_loss_of_a_search_is_the_root_of_the_share_of_the_worst() -> None:
+    key = QUERY.replace("query", "key")
+    low, trains = factorization("low-rank", (8,), (8,), (1,)), factorization("tt-matrix", (4, 2), (2, 4), (1, 1, 1))
+    table = SuperNetTable(
+        curves={
+            QUERY: {
+                ("low-rank", low.tensorization): ((16, 48), (0.3, 0.1)),
+                ("tt-matrix", trains.tensorization): ((16,), (0.5,)),
+            },
+            key: {("low-rank", low.tensorization): ((16, 48), (0.4, 0.2))},
+        }
+    )
+    loss = SuperNetLoss(table=table)
+    dense = factorization("dense", (8,), (8,), ())
+    assert loss({QUERY: trains, key: low}) == pytest.approx(1.0)  # 0.5 and 0.4, the worst of both matrices
+    assert loss({QUERY: low, key: dense}) == pytest.approx(math.sqrt(0.3 / (0.5 + 0.4)))
+    assert loss({QUERY: dense, key: dense}) == 0.0
+    assert loss.squared(key, replace(low, ranks=(3,))) == 0.2
+    with pytest.raises(SpecError, match="no such option"):
+        loss({key: trains})
+
+
+def test_a_supernet_that_loses_nothing_is_no_estimate() -> None:
+    low = factorization("low-rank", (8,), (8,), (1,))
+    table = SuperNetTable(curves={QUERY: {("low-rank", low.tensorization): ((16, 48), (0.0, 0.0))}})
+    with pytest.raises(SpecError, match=r"loses nothing at any ranks.*got a divergence of 0\.0, expected more than 0"):
+        SuperNetLoss(table=table)
