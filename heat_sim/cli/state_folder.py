@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import cached_property
 from pathlib import Path
 
 from heat_sim.cache_folder import content_key
@@ -11,7 +12,7 @@ from heat_sim.cli.distill_plan import TeacherStatesChoice
 from heat_sim.distill.batches import Rows, encode
 from heat_sim.distill.progress import Progress
 from heat_sim.distill.settings import DistillSettings
-from heat_sim.distill.teacher_states import TeacherStates, state_shape, store_teacher_states
+from heat_sim.distill.teacher_states import StateShape, TeacherStates, state_shape, store_teacher_states
 from heat_sim.errors import HeatError, describe
 
 _LARGEST_BYTES = 8 * 10**9
@@ -47,28 +48,22 @@ class StateFolder:
         """
         if choice == "ask" or not needed or self._settings.layerwise_mode == "blocks":
             return "ask"
-        rows = self._rows()
-        shape = state_shape(self._bench.teacher.model, rows)
-        if choice == "store":
-            if shape is None:
-                raise HeatError(
-                    describe(self._bench.model, "states cannot be stored", got="layers of different sizes",
-                             expected="one size of hidden states and attention maps", remedy="--teacher-states ask")
-                )  # fmt: skip
+        if choice == "store" and self._shape is None:
+            raise HeatError(
+                describe(self._bench.model, "states cannot be stored", got="layers of different sizes",
+                         expected="one size of hidden states and attention maps", remedy="--teacher-states ask")
+            )  # fmt: skip
+        if choice == "store" or self._folder.is_dir():
             return "store"
-        if shape is None or self._folder.is_dir():
-            return "ask" if shape is None else "store"
         room = min(_LARGEST_BYTES, shutil.disk_usage(self._folder.parents[1]).free // 2)
-        return "store" if shape.size_bytes(rows.lengths) <= room else "ask"
+        return "store" if self._shape is not None and self._shape.size_bytes(self._rows.lengths) <= room else "ask"
 
     def fill(self, progress: Progress) -> None:
         """Compute the states, if they are not there."""
-        rows = self._rows()
-        shape = state_shape(self._bench.teacher.model, rows)
-        assert shape is not None  # settled
+        assert self._shape is not None  # settled
         store_teacher_states(
-            self._bench.teacher.model, rows, self._folder, shape=shape, batch_size=self._settings.batch_size,
-            precision=self._settings.precision, progress=progress,
+            self._bench.teacher.model, self._rows, self._folder, shape=self._shape,
+            batch_size=self._settings.batch_size, precision=self._settings.precision, progress=progress,
         )  # fmt: skip
 
     def open(self) -> TeacherStates:
@@ -79,6 +74,11 @@ class StateFolder:
         """Give the disk space back."""
         shutil.rmtree(self._folder.parent, ignore_errors=True)
 
+    @cached_property
+    def _shape(self) -> StateShape | None:
+        return state_shape(self._bench.teacher.model, self._rows)
+
+    @cached_property
     def _rows(self) -> Rows:
         return encode(
             self._bench.teacher.tokenizer,

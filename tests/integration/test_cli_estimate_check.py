@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import re
@@ -32,7 +31,7 @@ from heat_sim.distill.tasks import load_text_task
 from heat_sim.distill.teacher import prepare_teacher
 from heat_sim.networks import load_network
 from heat_sim.tensorize import Factorization, project, reconstruct, relative_error
-from tests.tiny_encoder import NOT, tiny_pretrained, tiny_task
+from tests.tiny_encoder import tiny_encoder_and_texts
 
 DESIGNS, EPOCHS = 9, 6
 IN_THE_TABLE = {"weight", "activation", "fisher", "block-output", "logit", "forest"}
@@ -50,16 +49,8 @@ def words(root: Path, **options: object) -> list[object]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with encoder, texts and cache; texts without a "not", which a tiny encoder learns in no time."""
-    root = tmp_path_factory.mktemp("check")
-    tiny_pretrained(root / "tiny")
-    task = tiny_task(1000)
-    with (root / "tiny.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        rows = zip(task.texts, task.labels, strict=True)
-        writer.writerows([text, task.class_names[label]] for text, label in rows if NOT not in text.split())
-    return root
+    """A folder with encoder, texts and cache."""
+    return tiny_encoder_and_texts(tmp_path_factory.mktemp("check"))
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from heat_sim.cli.bench import Bench  # noqa: E402
+from heat_sim.cli.state_folder import StateFolder  # noqa: E402
 from heat_sim.distill import teacher_states  # noqa: E402
 from heat_sim.distill.batches import EncodedRows, encode  # noqa: E402
+from heat_sim.distill.calibrate import prepare_calibration  # noqa: E402
 from heat_sim.distill.forward import run  # noqa: E402
 from heat_sim.distill.settings import DistillSettings  # noqa: E402
 from heat_sim.distill.tasks import TextTask  # noqa: E402
@@ -22,6 +25,8 @@ from heat_sim.distill.teacher import Teacher  # noqa: E402
 from heat_sim.distill.teacher_states import StatesRows, TeacherStates, state_shape, store_teacher_states  # noqa: E402
 from heat_sim.distill.train import distill  # noqa: E402
 from heat_sim.errors import HeatError  # noqa: E402
+
+# pytest hands imported fixtures in by their names: F811 sees a redefinition in every argument.
 from tests.integration.test_distill_resume import projected, task, teacher  # noqa: E402, F401  # fixtures
 
 ROWS = 96
@@ -39,7 +44,9 @@ def stored(teacher: Teacher, task: TextTask, folder: Path) -> tuple[EncodedRows,
 
 
 def test_what_is_stored_is_what_the_teacher_says(teacher: Teacher, task: TextTask, tmp_path: Path) -> None:  # noqa: F811
-    rows, states = stored(teacher, task, tmp_path / "states")
+    dropping = copy.deepcopy(teacher.model).train()
+    rows, states = stored(replace(teacher, model=dropping), task, tmp_path / "states")
+    assert dropping.training  # as it came; but what it says is said without dropout
     places = [int(place) for place in np.random.default_rng(0).permutation(ROWS)[:20]]
     batch = StatesRows(rows=rows, states=states).batch(places)
     assert len({rows.lengths[place] for place in places}) > 2  # rows are padded
@@ -97,8 +104,9 @@ def test_states_beyond_half_precision_are_refused(teacher: Teacher, task: TextTa
     assert not list(tmp_path.iterdir())
 
 
-def test_layers_of_different_sizes_are_not_stored(teacher: Teacher, task: TextTask) -> None:  # noqa: F811
+def test_layers_of_different_sizes_are_not_stored(teacher: Teacher, task: TextTask, tmp_path: Path) -> None:  # noqa: F811
     rows = encode(teacher.tokenizer, task, split="train", max_rows=3)
+    bench = Bench(model="tiny", task=task, teacher=teacher, calibration=prepare_calibration(teacher, task))
 
     def shorten(_module: object, _inputs: object, output: object) -> object:
         output.hidden_states = (*output.hidden_states[:-1], output.hidden_states[-1][:, :-1])  # type: ignore[attr-defined]
@@ -107,6 +115,10 @@ def test_layers_of_different_sizes_are_not_stored(teacher: Teacher, task: TextTa
     handle = teacher.model.register_forward_hook(shorten)
     try:
         assert state_shape(teacher.model, rows) is None
+        folder = StateFolder(tmp_path, bench, DistillSettings(max_rows=3))
+        assert folder.settle("auto", needed=True) == "ask"
+        with pytest.raises(HeatError, match=r"tiny: states cannot be stored.*--teacher-states ask"):
+            folder.settle("store", needed=True)
     finally:
         handle.remove()
     assert state_shape(teacher.model, rows) is not None
