@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,12 +20,12 @@ from heat_sim.cli.start import Start
 from heat_sim.cli.state_folder import StateFolder
 from heat_sim.codesign.chosen import DENSE
 from heat_sim.codesign.front import FrontRow
-from heat_sim.distill.checkpoint import Checkpoints
+from heat_sim.distill.checkpoint import Checkpoints, TrainingState
 from heat_sim.distill.convert import save_student
 from heat_sim.distill.measure import measure_scores
 from heat_sim.distill.settings import DistillSettings
 from heat_sim.distill.targets import teacher_logits
-from heat_sim.distill.train import DistillResult, distill, training_key
+from heat_sim.distill.train import DistillResult, distill, layers_only, training_key
 from heat_sim.errors import SpecError, describe
 from heat_sim.report.curves import write_curve
 from heat_sim.report.measured import Measured, Stage, read_measured, write_measured
@@ -63,7 +62,11 @@ def measure(
     plan.write(folder)
     work.measure_projected()
     chosen = choose(plan.designs, work.rows, chance=bench.task.chance)
-    if plan.teacher_states == "store" and chosen:
+    if plan.teacher_states == "store" and any(
+        each.layerwise_epochs and not work.stage_1(name, each).load_own()
+        for name in chosen
+        for _, each in plan.trainings()
+    ):
         states.fill(stage_bars(add_bar))
     _train_all(work, chosen, resume=resume, jobs=jobs)
     states.clear()
@@ -136,10 +139,7 @@ class _Work:
     def train(self, name: str, stage: Stage, settings: DistillSettings, *, resume: bool) -> None:
         """Train one design with one seed, and measure it after each stage."""
         design = load_design(design_path(self.folder, name))
-        key = training_key(
-            settings, design=dump_design(design), teacher=self.bench.teacher.folder.name,
-            projection=self.plan.projection, data=self.bench.task.sha256, teacher_states=self.plan.teacher_states,
-        )  # fmt: skip
+        key = self.key(name, settings)
         if resume and any(r.what == (name, stage, settings.seed) and r.settings == key for r in self.records):
             return
         err.print(f"distilling {name}, seed {settings.seed}" + ("" if stage == "both" else f", {stage} alone"))
@@ -147,24 +147,26 @@ class _Work:
         checkpoints = Checkpoints(self.folder / "checkpoints" / place, key=key, every=self.plan.save_every)
         if not resume:
             checkpoints.clear()
-        begun_anew = not checkpoints.path.exists()
-        started = time.perf_counter()
+        stage_1 = self.stage_1(name, settings)
+        layers = stage_1.load_own()
 
-        def after_layers(student: Any) -> None:
+        def after_layers(student: Any, states: Sequence[TrainingState]) -> None:
+            if not layers:
+                stage_1.save(list(states))
             if stage == "both":
                 self.record(name, "layers", settings.seed, student, settings=key)
 
-        stored = self.plan.teacher_states == "store"
+        stored = self.plan.teacher_states == "store" and not layers
         trained = distill(
             self.bench.teacher, self.project(name), self.bench.task, settings=settings, checkpoints=checkpoints,
-            after_layers=after_layers, targets=self.targets if settings.logit_epochs else None,
+            after_layers=after_layers, layers=layers, targets=self.targets if settings.logit_epochs else None,
             teacher_states=StateFolder(self.folder, self.bench, self.plan.settings).open() if stored else None,
             progress=stage_bars(self.add_bar),
         )  # fmt: skip
         write_curve(self.folder / "training" / f"{place}.csv", (*trained.layers, *trained.logits))
         self.record(
             name, stage, settings.seed, trained.student, settings=key, dev_value=_kept_accuracy(trained),
-            seconds=time.perf_counter() - started if begun_anew else None,
+            seconds=trained.seconds,
         )  # fmt: skip
         with self.lock:
             if stage == "both" and self.is_best(name, settings.seed):
@@ -173,6 +175,19 @@ class _Work:
                     shutil.rmtree(target)
                 save_student(trained.student, design, target)
         shutil.rmtree(checkpoints.folder, ignore_errors=True)
+
+    def key(self, name: str, settings: DistillSettings) -> str:
+        """Return what tells a training from others."""
+        return training_key(
+            settings, design=dump_design(load_design(design_path(self.folder, name))),
+            teacher=self.bench.teacher.folder.name, projection=self.plan.projection, data=self.bench.task.sha256,
+            teacher_states=self.plan.teacher_states,
+        )  # fmt: skip
+
+    def stage_1(self, name: str, settings: DistillSettings) -> Checkpoints:
+        """Return where the run keeps what stage 1 came to: a training that differs in stage 2 alone begins there."""
+        place = self.folder / "stage-1" / f"{name}-seed{settings.seed}"
+        return Checkpoints(place, key=self.key(name, layers_only(settings)))
 
     @property
     def targets(self) -> Any:

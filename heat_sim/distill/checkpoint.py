@@ -33,6 +33,7 @@ class TrainingState:
         best: Trained parameters at the best validation; None before the first.
         best_step: Step of the best validation.
         done: Whether the stage has ended, by its last step or early.
+        seconds: Wall time of these steps.
         random: State of torch's generator.
     """
 
@@ -46,6 +47,7 @@ class TrainingState:
     best: dict[str, Tensor] | None = None
     best_step: int = 0
     done: bool = False
+    seconds: float = 0.0
     random: Tensor = field(default_factory=torch.get_rng_state)
 
     def close(self, parameters: Mapping[str, Tensor]) -> None:
@@ -112,20 +114,35 @@ class Checkpoints:
         """
         if not self.path.is_file():
             return []
-        try:
-            content = torch.load(self.path, weights_only=True)
-            key, states = content["key"], [TrainingState(**state) for state in content["states"]]
-        except Exception as problem:  # whatever torch raises on a broken file
-            raise HeatError(
-                describe(str(self.path), "cannot be read", got=" ".join(str(problem).split())[:200],
-                         expected="a checkpoint of ours", remedy="Delete it: that training starts again.")
-            ) from None  # fmt: skip
+        key, states = self._read()
         if key != self.key:
             raise HeatError(
                 describe(str(self.path), "of another training run", got=key, expected=self.key,
                          remedy="Go on with the settings of that run, or delete the file.")
             )  # fmt: skip
         return states
+
+    def _read(self) -> tuple[str, list[TrainingState]]:
+        """Return key and states of the file."""
+        try:
+            content = torch.load(self.path, weights_only=True)
+            return str(content["key"]), [TrainingState(**state) for state in content["states"]]
+        except Exception as problem:  # whatever torch raises on a broken file
+            raise HeatError(
+                describe(str(self.path), "cannot be read", got=" ".join(str(problem).split())[:200],
+                         expected="a checkpoint of ours", remedy="Delete it: that training starts again.")
+            ) from None  # fmt: skip
+
+    def load_own(self) -> list[TrainingState]:
+        """Return the states as they were saved; nothing if what is there is of another run.
+
+        Raises:
+            HeatError: The file is broken.
+        """
+        if not self.path.is_file():
+            return []
+        key, states = self._read()
+        return states if key == self.key else []
 
     def stage(self, name: str) -> TrainingState:
         """Return where a training of one stage stands: as it was saved, or at its beginning."""

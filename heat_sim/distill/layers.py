@@ -246,7 +246,11 @@ class FactorizedLinear(nn.Module):
         self.terms = torch_terms(design)
         self.execution: Execution = "cascade"
         self.cores = nn.ParameterDict(  # of pairs: the keys of a dict would be sorted
-            [(name, nn.Parameter(core.detach().clone())) for name, core in zip(names, cores, strict=False)]
+            # One layout whatever made the cores, so that equal states give equal outputs to the last bit.
+            [
+                (name, nn.Parameter(core.detach().clone(memory_format=torch.contiguous_format)))
+                for name, core in zip(names, cores, strict=False)
+            ]
         )
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone())
         self._lender = (lender,)  # in a tuple: a module assigned by itself is registered

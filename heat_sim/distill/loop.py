@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Validation:
     Attributes:
         check: Loss and accuracy of the model on held-out rows; the least loss is best. The model must be in
             the mode of the training again when it returns.
-        every: Steps between two checks; 0 for a check after each epoch.
+        every: Steps between two checks; 0 for a check after each epoch. The first is made before the first step.
         patience: Checks without a new best after which the stage ends; None to train to the end.
     """
 
@@ -64,7 +65,7 @@ def train_epochs(
 
     AdamW (weight decay 0.01 on matrices, none on vectors), gradients clipped to norm 1, learning rate linear from 0
     to its peak over the first tenth of the steps and falling over the rest. With validation the model ends with the
-    weights of its best check.
+    weights of its best check, which may be those it came with.
 
     Args:
         model: Whose parameters are trained.
@@ -103,6 +104,7 @@ def train_epochs(
         torch.set_rng_state(state.random)
         if not was_done:
             optimiser.load_state_dict(state.optimiser)
+    started, before = time.perf_counter(), state.seconds
     ends = set(np.cumsum([len(order) for order in orders]).tolist())
     places = [each for order in orders for each in order]
 
@@ -111,8 +113,11 @@ def train_epochs(
             state.model = {name: parameter.detach() for name, parameter in by_name.items()}
             state.optimiser = optimiser.state_dict()
             state.random = torch.get_rng_state()
+            state.seconds = before + time.perf_counter() - started
             save(state)
 
+    if validation is not None and not state.checks and not state.done and steps:
+        _validate(state, validation, by_name)  # training may do harm
     while not state.done and state.step < steps:
         share = schedule(state.step, steps, shape=shape, warm_up=warm_up)
         for group in optimiser.param_groups:
@@ -141,6 +146,7 @@ def train_epochs(
         if state.best is not None:
             _put(by_name, state.best)
         state.close(by_name)
+        state.seconds = before + time.perf_counter() - started
         if save is not None:
             save(state)
     return tuple(state.losses)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ from heat_sim.distill.tasks import Task
 from heat_sim.distill.teacher import Teacher
 from heat_sim.distill.teacher_states import TeacherStates
 
-AfterLayers = Callable[[Any], None]
-"""Called with the student after stage 1, in evaluation mode."""
+AfterLayers = Callable[[Any, tuple[TrainingState, ...]], None]
+"""Called after stage 1 with the student, in evaluation mode, and with how the stage went."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,6 +47,11 @@ class DistillResult:
         return tuple(loss for state in self.layers for loss in state.losses)
 
     @property
+    def seconds(self) -> float:
+        """Wall time of both stages, without projection and without what is asked of the teacher beforehand."""
+        return sum(state.seconds for state in (*self.layers, *self.logits))
+
+    @property
     def logit_losses(self) -> tuple[float, ...]:
         """Loss of every step of stage 2."""
         return tuple(loss for state in self.logits for loss in state.losses)
@@ -61,6 +66,20 @@ def training_key(settings: DistillSettings, **parts: str) -> str:
     return content_key({"settings": asdict(settings), **parts})
 
 
+def layers_only(settings: DistillSettings) -> DistillSettings:
+    """Return settings that are equal for all trainings with the same stage 1.
+
+    >>> layers_only(DistillSettings(logit_learning_rate=1e-5)) == layers_only(DistillSettings())
+    True
+    >>> layers_only(DistillSettings(seed=1)) == layers_only(DistillSettings())
+    False
+    """
+    return replace(
+        settings, logit_epochs=0, logit_learning_rate=1.0, temperature=1.0, soft_weight=0.0,
+        dropout="layers" if settings.dropout in {"both", "layers"} else "none",
+    )  # fmt: skip
+
+
 def distill(
     teacher: Teacher,
     student: Any,
@@ -69,6 +88,7 @@ def distill(
     settings: DistillSettings | None = None,
     checkpoints: Checkpoints | None = None,
     after_layers: AfterLayers | None = None,
+    layers: Sequence[TrainingState] = (),
     targets: Sequence[Tensor] | None = None,
     teacher_states: TeacherStates | None = None,
     progress: Progress = ignore_progress,
@@ -85,6 +105,7 @@ def distill(
         settings: Epochs, learning rates, loss weights; the defaults if left out.
         checkpoints: Where the state is kept; training goes on from what is there, bit for bit. Left out: nowhere.
         after_layers: Called between the stages; again if training is resumed before the next checkpoint.
+        layers: How stage 1 of the same training went, as `after_layers` was told; it is not run again.
         targets: The teacher's logits of the train rows, as `teacher_logits` returns them, if they are known.
         teacher_states: What the teacher does with the train rows, as `store_teacher_states` wrote it, if it did.
         progress: Told about the stages `distill layers` and `distill logits`.
@@ -108,7 +129,7 @@ def distill(
         use_fastest_execution(trained, tokens=settings.batch_size * int(np.mean(rows.lengths)))
     pair = Pair(teacher=teacher.model, student=trained, rows=rows, dev=dev, settings=settings, progress=progress)
     rng = np.random.default_rng(settings.seed)
-    before = checkpoints.load() if checkpoints else []
+    before = (checkpoints.load() if checkpoints else []) or list(layers)
     states = list(before)
 
     def save(state: TrainingState) -> None:
@@ -125,12 +146,12 @@ def distill(
     every = 1 if checkpoints is None else checkpoints.every
     with seeded_torch(settings.seed):
         of_layers = [state for state in before if state.stage.startswith(LAYERS)]
-        layers = train_layers(
+        trained_layers = train_layers(
             pair, rng=rng, states=of_layers, save=keep, save_every=every, teacher_states=teacher_states
         )
-        if after_layers is not None and layers:
-            after_layers(trained.eval())
+        if after_layers is not None and trained_layers:
+            after_layers(trained.eval(), trained_layers)
         trained.train(settings.dropout in {"both", "logits"})
         of_logits = [state for state in before if state.stage == LOGITS]
         logits = train_logits(pair, rng=rng, states=of_logits, save=keep, save_every=every, targets=targets)
-    return DistillResult(student=trained.eval(), layers=layers, logits=logits)
+    return DistillResult(student=trained.eval(), layers=trained_layers, logits=logits)

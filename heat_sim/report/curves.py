@@ -31,7 +31,7 @@ class Course(Protocol):
 
     @property
     def checks(self) -> Sequence[tuple[int, float, float]]:
-        """Step, loss and accuracy of every look at the dev rows."""
+        """Step, loss and accuracy of every look at the dev rows; step 0 is before the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Curve:
         stage: Its name.
         losses: Training loss of each step.
         rates: Learning rate of each step, as a share of the peak.
-        checks: Step, loss and accuracy of every look at the dev rows.
+        checks: Step, loss and accuracy of every look at the dev rows; step 0 is before the first.
     """
 
     stage: str
@@ -56,9 +56,11 @@ def write_curve(target: Path, stages: Sequence[Course]) -> None:
     lines = [",".join(_HEADINGS)]
     for stage in stages:
         checks = {step: (loss, accuracy) for step, loss, accuracy in stage.checks}
-        for step, (loss, rate) in enumerate(zip(stage.losses, stage.rates, strict=True), start=1):
-            looked = ",".join(f"{value:.6g}" for value in checks[step]) if step in checks else ","
-            lines.append(f"{stage.stage},{step},{loss:.6g},{rate:.6g},{looked}")
+        steps = [f"{loss:.6g},{rate:.6g}" for loss, rate in zip(stage.losses, stage.rates, strict=True)]
+        for step, trained in enumerate([",", *steps]):
+            if step or step in checks:
+                looked = ",".join(f"{value:.6g}" for value in checks[step]) if step in checks else ","
+                lines.append(f"{stage.stage},{step},{trained},{looked}")
     write_text(target, "\n".join(lines) + "\n")
 
 
@@ -76,8 +78,8 @@ def read_curve(path: Path) -> tuple[Curve, ...]:
         return tuple(
             Curve(
                 stage=stage,
-                losses=tuple(float(each["loss"]) for each in records),
-                rates=tuple(float(each["learning_rate_share"]) for each in records),
+                losses=tuple(float(each["loss"]) for each in records if each["step"] != "0"),
+                rates=tuple(float(each["learning_rate_share"]) for each in records if each["step"] != "0"),
                 checks=tuple(
                     (int(each["step"]), float(each["dev_loss"]), float(each["dev_accuracy"]))
                     for each in records

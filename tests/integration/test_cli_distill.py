@@ -91,7 +91,7 @@ def test_every_stage_of_every_seed_is_measured(run: Path, cli: Cli, capsys: pyte
     assert row.distilled_accuracy == pytest.approx(sum(both) / 2)
     curve = read_curve(run / "training" / "d01-both-seed1.csv")
     assert [(each.stage, len(each.losses), len(each.checks)) for each in curve] == [
-        ("distill layers", 3, 1), ("distill logits", 3, 1)
+        ("distill layers", 3, 2), ("distill logits", 3, 2)  # a look before and one after
     ]  # fmt: skip
     assert not list((run / "checkpoints").glob("*"))
     assert [path.name for path in (run / "students").iterdir()] == ["d01"]
@@ -170,7 +170,7 @@ def test_a_killed_distill_goes_on_and_ends_as_if_undisturbed(
         pass
 
     saved = Checkpoints.save
-    left = 5  # of the second training: two of a stage, and its end
+    left = 6  # of a training: two of each stage, and what stage 1 came to
 
     def deadly(self: Checkpoints, states: object) -> None:
         nonlocal left
@@ -196,14 +196,41 @@ def test_a_killed_distill_goes_on_and_ends_as_if_undisturbed(
         assert cli("distill", run, "--resume") == 0
     assert begun == [1, 0, 1]  # the first training was finished; of the second one the rest is done
     assert without_seconds(run) == without_seconds(whole)
-    timed = {record.what: record.seconds is not None for record in read_measured(run) if record.stage == "both"}
-    assert [timed["d01", "both", seed] for seed in (0, 1)] == [True, False]  # the second one was resumed
+    # The time of a resumed training is that of all its steps.
+    assert all(record.seconds for record in read_measured(run) if record.stage == "both")
     for name in ("d01", "d02"):
         weights = [folder / "students" / name / "model.safetensors" for folder in (run, whole)]
         assert weights[0].read_bytes() == weights[1].read_bytes()
     assert [path.name for path in sorted((run / "training").iterdir())] == [
         path.name for path in sorted((whole / "training").iterdir())
     ]
+
+
+def test_another_stage_2_does_not_train_stage_1_again(
+    run: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path(shutil.copytree(run, tmp_path / "whole"))
+    words = ("--designs", "d01", *QUICK)
+    gentler = (*words, "--logit-rate", "1e-5", "--dropout", "layers")
+    assert cli("distill", whole, *gentler) == 0
+    assert cli("distill", run, *words) == 0
+    first = without_seconds(run)
+    assert (run / "stage-1" / "d01-seed0" / "checkpoint.pt").is_file()
+    given: list[object] = []
+
+    def spy(*args: object, **options: object) -> object:
+        given.append(options["layers"])
+        return distill(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(measuring, "distill", spy)
+    assert cli("distill", run, *gentler) == 0
+    assert [state.stage for state in given.pop()] == ["distill layers"]  # type: ignore[attr-defined]
+    assert without_seconds(run) == without_seconds(whole) != first
+    assert (run / "training" / "d01-both-seed0.csv").read_bytes() == (
+        whole / "training" / "d01-both-seed0.csv"
+    ).read_bytes()
+    assert cli("distill", run, *gentler, "--layer-rate", "1e-5") == 0
+    assert given == [[]]
 
 
 def test_sigkill_loses_no_more_than_the_steps_since_the_last_checkpoint(run: Path, cli: Cli, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,11 +21,11 @@ from heat_sim.distill.convert import project_design  # noqa: E402
 from heat_sim.distill.forward import run  # noqa: E402
 from heat_sim.distill.optimiser import embedding_parameters  # noqa: E402
 from heat_sim.distill.progress import ignore_progress  # noqa: E402
-from heat_sim.distill.settings import DistillSettings, Dropout, FineTuneSettings  # noqa: E402
+from heat_sim.distill.settings import DistillSettings, Dropout, FineTuneSettings, LayerwiseMode  # noqa: E402
 from heat_sim.distill.stages import Pair  # noqa: E402
 from heat_sim.distill.tasks import TextTask  # noqa: E402
 from heat_sim.distill.teacher import Teacher, prepare_teacher  # noqa: E402
-from heat_sim.distill.train import DistillResult, distill, training_key  # noqa: E402
+from heat_sim.distill.train import DistillResult, distill, layers_only, training_key  # noqa: E402
 from heat_sim.errors import HeatError  # noqa: E402
 from tests.integration.test_distill_tiny import design_of  # noqa: E402
 from tests.tiny_encoder import tiny_pretrained, tiny_task  # noqa: E402
@@ -168,10 +169,10 @@ def _stop() -> None:
 def test_after_layers_sees_the_student_of_stage_1_again_when_resumed(
     teacher: Teacher, projected: object, task: TextTask, tmp_path: Path
 ) -> None:
-    def watched() -> tuple[list[object], Callable[[object], None]]:
+    def watched() -> tuple[list[object], Callable[..., None]]:
         seen: list[object] = []
 
-        def note(student: object) -> None:
+        def note(student: object, _states: object) -> None:
             seen.append({name: value.clone() for name, value in student.state_dict().items()})  # type: ignore[attr-defined]
             assert not student.training  # type: ignore[attr-defined]
 
@@ -186,6 +187,37 @@ def test_after_layers_sees_the_student_of_stage_1_again_when_resumed(
             checkpoints=Checkpoints(tmp_path, key="k", every=4))  # fmt: skip
     (a,), (b,) = first, again
     assert all(torch.equal(a[name], b[name]) for name in a)  # type: ignore[index,attr-defined]
+
+
+@pytest.mark.parametrize("mode", ["model", "blocks"])
+def test_another_stage_2_begins_where_stage_1_ended(
+    mode: LayerwiseMode, teacher: Teacher, projected: object, task: TextTask, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    settings = replace(SETTINGS, layerwise_mode=mode)
+    stage_1 = Checkpoints(tmp_path / "stage-1", key=training_key(layers_only(settings)))
+    distill(teacher, projected, task, settings=settings, checkpoints=Checkpoints(tmp_path / "a", key="a"),
+            after_layers=lambda _, states: stage_1.save(list(states)))  # fmt: skip
+    gentler = replace(settings, logit_learning_rate=1e-4, dropout="layers", logit_epochs=2)
+    undisturbed = distill(teacher, projected, task, settings=gentler)
+    assert training_key(layers_only(gentler)) == stage_1.key
+    taken_up = distill(teacher, projected, task, settings=gentler, checkpoints=Checkpoints(tmp_path / "b", key="b"),
+                       layers=stage_1.load_own())  # fmt: skip
+    assert same(taken_up, undisturbed)
+    assert taken_up.logit_losses == undisturbed.logit_losses
+    assert taken_up.layerwise_losses == undisturbed.layerwise_losses
+    assert sum(state.seconds for state in taken_up.layers) == sum(state.seconds for state in stage_1.load())
+    assert taken_up.seconds > sum(state.seconds for state in taken_up.layers) > 0
+
+
+@pytest.mark.parametrize("change", [{"seed": 5}, {"layerwise_learning_rate": 1e-4}, {"dropout": "none"},
+                                    {"layerwise_epochs": 3}, {"max_rows": 50}])  # fmt: skip
+def test_another_stage_1_is_not_taken_for_the_same(change: dict[str, Any], tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path, key=training_key(layers_only(SETTINGS)))
+    kept.save([TrainingState(stage="distill layers", done=True)])
+    other = Checkpoints(tmp_path, key=training_key(layers_only(replace(SETTINGS, **change))))
+    assert len(kept.load_own()) == 1
+    assert other.load_own() == []
 
 
 def test_a_checkpoint_of_another_run_is_refused(
@@ -233,6 +265,16 @@ def test_the_best_check_is_kept(teacher: Teacher, projected: object, task: TextT
     assert any(not torch.equal(unwatched.model[name], state.model[name]) for name in state.model)
 
 
+def test_a_stage_that_does_harm_ends_where_it_began(teacher: Teacher, projected: Any, task: TextTask) -> None:
+    harmful = replace(SETTINGS, layerwise_epochs=0, logit_epochs=1, logit_learning_rate=5.0, validate_every=1)
+    result = distill(teacher, projected, task, settings=harmful)
+    (state,) = result.logits
+    assert [step for step, _, _ in state.checks] == list(range(state.step + 1))
+    assert state.best_step == 0
+    before, after = projected.state_dict(), result.student.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
 def test_patience_ends_a_stage_early(teacher: Teacher, projected: object, task: TextTask) -> None:
     wild = replace(SETTINGS, layerwise_epochs=0, logit_epochs=8, logit_learning_rate=0.1, validate_every=1, patience=3)
     (state,) = distill(teacher, projected, task, settings=wild).logits
@@ -246,7 +288,7 @@ def test_blocks_lower_the_loss_of_every_layer(teacher: Teacher, projected: objec
     assert [state.stage for state in result.layers] == ["distill layers 1", "distill layers 2"]
     for state in result.layers:
         losses = [loss for _, loss, _ in state.checks]
-        assert losses[-1] < 0.8 * losses[0]
+        assert losses[-1] < 0.8 * losses[1]  # the first is before the first step
         assert all(math.isfinite(loss) for loss in losses)
 
 
@@ -284,7 +326,7 @@ def test_fan_in_rates_train_other_weights_and_learn(teacher: Teacher, projected:
         for rates in ("equal", "fan-in")  # type: ignore[arg-type]
     )
     assert not same(equal, scaled)
-    assert scaled.logits[0].checks[-1][1] < scaled.logits[0].checks[0][1]
+    assert scaled.logits[0].checks[-1][1] < scaled.logits[0].checks[1][1]
 
 
 def test_both_executions_train_alike(teacher: Teacher, projected: object, task: TextTask) -> None:

@@ -127,6 +127,17 @@ def test_the_parameters_are_the_cores_and_the_bias() -> None:
         assert tuple(layer.cores) == factorization.core_names  # in this order, B and F1 after G
 
 
+@pytest.mark.parametrize("factorization", FACTORIZATIONS, ids=name_of)
+def test_cores_are_laid_out_alike_however_they_come(factorization: Factorization) -> None:
+    # Another layout may be another kernel and another last bit: a loaded student would not equal the saved one.
+    cores = [torch.tensor(core) for core in random_cores(factorization)]
+    backwards = [core.permute(*reversed(range(core.ndim))).contiguous() for core in cores]
+    given = [core.permute(*reversed(range(core.ndim))) for core in backwards]
+    layer = FactorizedLinear(designs(factorization)[0], cores=given, bias=None)
+    assert all(core.is_contiguous() for core in layer.cores.values())
+    assert all(torch.equal(core, own) for core, own in zip(layer.cores.values(), cores, strict=True))
+
+
 @pytest.mark.parametrize("factorization", FACTORIZATIONS[-2:], ids=name_of)
 def test_any_leading_shape_is_kept(factorization: Factorization) -> None:
     design = designs(factorization)[0]

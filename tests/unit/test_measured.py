@@ -138,11 +138,11 @@ def test_figures_show_every_design() -> None:
 
 def test_a_course_of_training_is_read_back(tmp_path: Path) -> None:
     curves = (
-        Curve(stage="distill layers", losses=(1.5, 0.5), rates=(0.5, 1.0), checks=((2, 0.75, 0.9),)),
+        Curve(stage="distill layers", losses=(1.5, 0.5), rates=(0.5, 1.0), checks=((0, 1.0, 0.5), (2, 0.75, 0.9))),
         Curve(stage="distill logits", losses=(0.25,), rates=(1.0,), checks=()),
     )
     write_curve(tmp_path / "c.csv", curves)
     assert read_curve(tmp_path / "c.csv") == curves
     left, right = training_figure({"d01": curves}).axes
     assert len(left.lines) == 2
-    assert right.lines[0].get_data()[1] == [90.0]
+    assert list(zip(*right.lines[0].get_data(), strict=True)) == [(0, 50.0), (2, 90.0)]
