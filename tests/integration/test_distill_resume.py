@@ -138,6 +138,20 @@ def test_a_killed_training_goes_on_bit_for_bit(
         assert [state.checks for state in resumed.logits] == [state.checks for state in undisturbed.logits]
 
 
+def test_the_time_of_a_resumed_training_is_that_of_all_its_steps(
+    teacher: Teacher, projected: object, task: TextTask, tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        distill(teacher, projected, task, settings=SETTINGS, checkpoints=Deadly(tmp_path, after=1))
+    kept = Checkpoints(tmp_path, key="k", every=4)
+    (state,) = kept.load()
+    assert state.seconds > 0
+    state.seconds = 1000.0
+    kept.save([state])
+    resumed = distill(teacher, projected, task, settings=SETTINGS, checkpoints=kept)
+    assert 1000 < resumed.layers[0].seconds < resumed.seconds < 1100
+
+
 def test_a_stopped_fine_tuning_goes_on_bit_for_bit(
     task: TextTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
