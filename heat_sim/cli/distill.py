@@ -34,7 +34,10 @@ def distill_command(
         typer.Option(help="Layer-wise on the whole student, or one layer at a time on the teacher's activations."),
     ] = "model",
     logit_epochs: LogitEpochs = 1,
-    logit_rate: Annotated[float, typer.Option(help="Peak learning rate of logit distillation.")] = 2.5e-4,
+    logit_rate: Annotated[
+        float | None,
+        typer.Option(help="Peak learning rate of logit distillation. Default: 2e-5 after stage 1, 2.5e-4 without it."),
+    ] = None,
     temperature: Annotated[float, typer.Option(help="Softens the logits of teacher and student.")] = 2.0,
     soft_weight: Annotated[
         float, typer.Option(help="Share of the teacher's logits in the loss; the labels have the rest.")

@@ -51,6 +51,9 @@ Execution = Literal["cascade", "fastest"]
 """How factorised layers run while they are trained: as the design says, or from rebuilt weights where that is less."""
 
 
+_GENTLE_RATE, _RATE_ALONE = 2e-5, 2.5e-4
+"""Peak learning rates of stage 2 after stage 1, and without it."""
+
 Dropout = Literal["both", "layers", "logits", "none"]
 """Stages of distillation in which the student drops out what its configuration says."""
 
@@ -64,7 +67,7 @@ class DistillSettings:
         layerwise_learning_rate: Peak of its schedule.
         layerwise_mode: Whole student at once, or layer by layer.
         logit_epochs: Passes of stage 2 (logits and labels).
-        logit_learning_rate: Peak of its schedule.
+        logit_learning_rate: Peak of its schedule; None for `logit_peak`'s choice.
         temperature: Softens both distributions of stage 2.
         soft_weight: Share of the distillation loss in stage 2; the task loss has the rest.
         schedule: How both learning rates fall after the warm-up.
@@ -89,7 +92,7 @@ class DistillSettings:
     layerwise_learning_rate: float = 5e-4
     layerwise_mode: LayerwiseMode = "model"
     logit_epochs: int = 1
-    logit_learning_rate: float = 2.5e-4
+    logit_learning_rate: float | None = None
     temperature: float = 2.0
     soft_weight: float = 0.5
     schedule: Schedule = "linear"
@@ -131,6 +134,19 @@ class DistillSettings:
             )  # fmt: skip
         if problems:
             raise SpecError(problems)
+
+    @property
+    def logit_peak(self) -> float:
+        """Peak learning rate of stage 2.
+
+        What stage 1 has fitted to the teacher is close to it, and higher rates take it away again (docs/results.md).
+
+        >>> DistillSettings().logit_peak, DistillSettings(layerwise_epochs=0).logit_peak
+        (2e-05, 0.00025)
+        """
+        if self.logit_learning_rate is not None:
+            return self.logit_learning_rate
+        return _GENTLE_RATE if self.layerwise_epochs else _RATE_ALONE
 
 
 def _refuse_bad_numbers(settings: FineTuneSettings | DistillSettings, *, zero_allowed: tuple[str, ...]) -> None:

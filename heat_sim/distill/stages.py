@@ -142,7 +142,7 @@ def train_logits(
     rows = asked(pair.rows) if targets is None else TargetedRows(rows=pair.rows, logits=targets)
     state = states[0] if states else TrainingState(stage=LOGITS)
     _train(pair, rows, stage=LOGITS, loss=loss, rng=rng, state=state, save=save, save_every=save_every,
-           epochs=settings.logit_epochs, learning_rate=settings.logit_learning_rate,
+           epochs=settings.logit_epochs, learning_rate=settings.logit_peak,
            check=None if pair.dev is None else _check(pair, asked(pair.dev), loss))  # fmt: skip
     return (state,)
 
