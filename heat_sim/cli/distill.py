@@ -113,7 +113,8 @@ def distill_command(
 
     require_torch()
     from heat_sim.cli.distill_plan import DistillPlan, read_plan
-    from heat_sim.cli.measure import check_designs, measure
+    from heat_sim.cli.measure import measure
+    from heat_sim.cli.pick import check_designs
     from heat_sim.cli.show import print_run
     from heat_sim.distill.settings import DistillSettings
 

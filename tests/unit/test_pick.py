@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from heat_sim.cli.measure import choose
+from heat_sim.cli.pick import choose
 from heat_sim.codesign.front import FrontRow
 
 
