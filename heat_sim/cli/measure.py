@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -79,8 +80,11 @@ def _train_all(work: _Work, chosen: Sequence[str], *, resume: bool, jobs: int) -
     threads = max(1, cpu_count() // jobs)
     tick = add_bar("trainings", len(trainings))
     tasks = (delayed(_train_apart)(folder, plan, *each, resume=resume, threads=threads) for each in trainings)
-    for done, name in enumerate(Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks), start=1):
-        tick(done, name)
+    with warnings.catch_warnings():
+        # joblib ends a process that has grown, as one does in a training, and begins another: nothing is lost.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
+        for done, name in enumerate(Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks), start=1):
+            tick(done, name)
 
 
 def _train_apart(
