@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from heat_sim.cli.start import Start
 from heat_sim.cli.state_folder import StateFolder
 from heat_sim.codesign.chosen import DENSE
 from heat_sim.codesign.front import FrontRow
+from heat_sim.codesign.workers import renewing_quietly
 from heat_sim.distill.checkpoint import Checkpoints, TrainingState
 from heat_sim.distill.convert import save_student
 from heat_sim.distill.measure import measure_scores
@@ -80,9 +80,7 @@ def _train_all(work: _Work, chosen: Sequence[str], *, resume: bool, jobs: int) -
     threads = max(1, cpu_count() // jobs)
     tick = add_bar("trainings", len(trainings))
     tasks = (delayed(_train_apart)(folder, plan, *each, resume=resume, threads=threads) for each in trainings)
-    with warnings.catch_warnings():
-        # joblib ends a process that has grown, as one does in a training, and begins another: nothing is lost.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
+    with renewing_quietly():
         for done, name in enumerate(Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks), start=1):
             tick(done, name)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from joblib import Parallel, delayed
@@ -13,6 +14,18 @@ from heat_sim.codesign.sites import ErrorsTask, WaysTask, run_task
 from heat_sim.errors import HeatError, MissingDependencyError, describe
 
 Task = WaysTask | ErrorsTask
+
+
+@contextmanager
+def renewing_quietly() -> Iterator[None]:
+    """Keep joblib from telling the user that it replaces a process whose memory has grown: nothing is lost.
+
+    >>> with renewing_quietly():
+    ...     warnings.warn("A worker stopped while some jobs were given to the executor.", stacklevel=1)
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given", category=UserWarning)
+        yield
 
 
 class Workers(Protocol):
@@ -47,11 +60,7 @@ class Processes:
         """Return the outcomes."""
         if len(tasks) < self._least:
             return [None] * len(tasks)
-        with warnings.catch_warnings():
-            # joblib replaces a worker whose memory has grown, and says so; nothing is lost.
-            warnings.filterwarnings(
-                "ignore", message="A worker stopped while some jobs were given", category=UserWarning
-            )
+        with renewing_quietly():
             run = Parallel(n_jobs=self._jobs, batch_size="auto")
             found: list[object] = run(delayed(run_task)(task) for task in tasks)
         return found
