@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 from joblib import Parallel, cpu_count, delayed
+from torch import Tensor
 
 from heat_sim.cli.bench import AddBar, Bench, bench_of_run, stage_bars
 from heat_sim.cli.console import Tick, err
@@ -26,7 +27,7 @@ from heat_sim.distill.checkpoint import Checkpoints, TrainingState
 from heat_sim.distill.convert import save_student
 from heat_sim.distill.measure import measure_scores
 from heat_sim.distill.settings import DistillSettings
-from heat_sim.distill.targets import teacher_logits
+from heat_sim.distill.targets import PackedTargets, teacher_logits
 from heat_sim.distill.train import DistillResult, distill, layers_only, training_key
 from heat_sim.report.curves import write_curve
 from heat_sim.report.measured import Measured, Stage, read_measured, write_measured
@@ -60,38 +61,51 @@ def measure(
     plan.write(folder)
     work.measure_projected()
     chosen = choose(plan.designs, work.rows, chance=bench.task.chance)
-    if plan.teacher_states == "store" and any(
-        each.layerwise_epochs and not work.stage_1(name, each).load_own()
+    trainings = [
+        (name, stage, settings)
         for name in chosen
-        for _, each in plan.trainings()
+        for stage, settings in plan.trainings()
+        if not (resume and work.is_done(name, stage, settings))
+    ]
+    if plan.teacher_states == "store" and any(
+        settings.layerwise_epochs and not work.stage_1(name, settings).load_own() for name, _, settings in trainings
     ):
         states.fill(stage_bars(add_bar))
-    _train_all(work, chosen, resume=resume, jobs=jobs)
+    _train_all(work, trainings, resume=resume, jobs=jobs)
     states.clear()
 
 
-def _train_all(work: _Work, chosen: Sequence[str], *, resume: bool, jobs: int) -> None:
+def _train_all(
+    work: _Work, trainings: Sequence[tuple[str, Stage, DistillSettings]], *, resume: bool, jobs: int
+) -> None:  # fmt: skip
     plan, folder, add_bar = work.plan, work.folder, work.add_bar
-    trainings = [(name, stage, settings) for name in chosen for stage, settings in plan.trainings()]
-    if jobs == 1:
+    if jobs == 1 or not trainings:
         for name, stage, settings in trainings:
             work.train(name, stage, settings, resume=resume)
         return
     threads = max(1, cpu_count() // jobs)
+    asks = any(settings.logit_epochs for _, _, settings in trainings)
+    targets = PackedTargets.of(work.targets) if asks else None
     tick = add_bar("trainings", len(trainings))
-    tasks = (delayed(_train_apart)(folder, plan, *each, resume=resume, threads=threads) for each in trainings)
+    tasks = (
+        delayed(_train_apart)(folder, plan, *each, targets=targets, resume=resume, threads=threads)
+        for each in trainings
+    )  # fmt: skip
     with renewing_quietly():
         for done, name in enumerate(Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks), start=1):
             tick(done, name)
 
 
 def _train_apart(
-    folder: Path, plan: DistillPlan, name: str, stage: Stage, settings: DistillSettings, *, resume: bool, threads: int
+    folder: Path, plan: DistillPlan, name: str, stage: Stage, settings: DistillSettings, *,
+    targets: PackedTargets | None, resume: bool, threads: int,
 ) -> str:  # fmt: skip
     """Train one design with one seed in a process of its own, and return the design."""
     torch.set_num_threads(threads)
     bench = bench_of_run(folder, add_bar=_no_bar)  # from the cache, which the calling process has filled
-    _Work(folder=folder, bench=bench, plan=plan, add_bar=_no_bar).train(name, stage, settings, resume=resume)
+    work = _Work(folder=folder, bench=bench, plan=plan, add_bar=_no_bar)
+    work.known_targets = None if targets is None else targets.unpack()
+    work.train(name, stage, settings, resume=resume)
     return name
 
 
@@ -110,7 +124,7 @@ class _Work:
     front: int = field(init=False)
     records: list[Measured] = field(init=False)
     lock: FileLock = field(init=False)
-    _targets: Any = None
+    known_targets: Sequence[Tensor] | None = None
 
     def __post_init__(self) -> None:
         front = read_front(self.folder)
@@ -139,8 +153,6 @@ class _Work:
         """Train one design with one seed, and measure it after each stage."""
         design = load_design(design_path(self.folder, name))
         key = self.key(name, settings)
-        if resume and any(r.what == (name, stage, settings.seed) and r.settings == key for r in self.records):
-            return
         err.print(f"distilling {name}, seed {settings.seed}" + ("" if stage == "both" else f", {stage} alone"))
         place = f"{name}-{stage}-seed{settings.seed}"
         checkpoints = Checkpoints(self.folder / "checkpoints" / place, key=key, every=self.plan.save_every)
@@ -175,6 +187,11 @@ class _Work:
                 save_student(trained.student, design, target)
         shutil.rmtree(checkpoints.folder, ignore_errors=True)
 
+    def is_done(self, name: str, stage: Stage, settings: DistillSettings) -> bool:
+        """Return whether the outcome of a training is known."""
+        key = self.key(name, settings)
+        return any(r.what == (name, stage, settings.seed) and r.settings == key for r in self.records)
+
     def key(self, name: str, settings: DistillSettings) -> str:
         """Return what tells a training from others."""
         return training_key(
@@ -189,19 +206,19 @@ class _Work:
         return Checkpoints(place, key=self.key(name, layers_only(settings)))
 
     @property
-    def targets(self) -> Any:
+    def targets(self) -> Sequence[Tensor]:
         """The teacher's logits of the training rows, asked once."""
-        if self._targets is None:
+        if self.known_targets is None:
             from heat_sim.distill.batches import encode
 
             settings = self.plan.settings
             rows = encode(self.bench.teacher.tokenizer, self.bench.task, split="train",
                           max_length=settings.max_length, max_rows=settings.max_rows)  # fmt: skip
-            self._targets = teacher_logits(
+            self.known_targets = teacher_logits(
                 self.bench.teacher.model, rows, batch_size=settings.batch_size, precision=settings.precision,
                 progress=stage_bars(self.add_bar),
             )  # fmt: skip
-        return self._targets
+        return self.known_targets
 
     def is_best(self, name: str, seed: int) -> bool:
         """Return whether a seed is the best of a design on the dev rows; without dev rows, whether it is the first."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,6 +74,41 @@ def _token_axis(batch: Batch) -> int | None:
     if batch.labels.ndim == 1:
         return None
     return 0 if batch.labels.shape[1] == batch.attention_mask.shape[1] else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PackedTargets:
+    """The logits of all rows as two arrays, to be sent to other processes: many small tensors take long.
+
+    Attributes:
+        values: Of all rows, one after the other.
+        shapes: (rows, axes), of the logits of each row.
+
+    >>> logits = (torch.ones(2, 3), torch.zeros(2, 1))
+    >>> [each.tolist() for each in PackedTargets.of(logits).unpack()]
+    [[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]], [[0.0], [0.0]]]
+    """
+
+    values: np.ndarray
+    shapes: np.ndarray
+
+    @classmethod
+    def of(cls, logits: Sequence[Tensor]) -> PackedTargets:
+        """Return the logits, as `teacher_logits` returns them, packed."""
+        return cls(
+            values=torch.cat([each.reshape(-1) for each in logits]).numpy(),
+            shapes=np.array([each.shape for each in logits], dtype=np.int64),
+        )
+
+    def unpack(self) -> tuple[Tensor, ...]:
+        """Return the logits of every row again."""
+        values = torch.tensor(self.values)
+        return tuple(
+            part.reshape(shape)
+            for part, shape in zip(
+                values.split(self.shapes.prod(axis=1).tolist()), self.shapes.tolist(), strict=True
+            )
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

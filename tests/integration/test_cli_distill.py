@@ -258,16 +258,22 @@ def test_sigkill_loses_no_more_than_the_steps_since_the_last_checkpoint(run: Pat
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
 
-def test_trainings_in_processes_of_their_own_are_all_measured(run: Path, cli: Cli, tmp_path: Path) -> None:
+def test_trainings_in_processes_of_their_own_are_all_measured(
+    run: Path, cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = Path(shutil.copytree(run, tmp_path / "whole"))
     words = ("--designs", "d01", "--seeds", 2, *QUICK)
     assert cli("distill", whole, *words) == 0
+    capsys.readouterr()
     assert cli("distill", run, *words, "--jobs", 2) == 0
+    assert capsys.readouterr().err.count("teacher logits") == 1  # asked once, for all of them
     one, two = without_seconds(whole), without_seconds(run)
     assert [record.what for record in one] == [record.what for record in two]
     # Two processes have one thread each: sums may round otherwise, a row in forty may turn over.
     assert [record.value for record in one] == pytest.approx([record.value for record in two], abs=0.05)
     assert (run / "students" / "d01" / "model.safetensors").is_file()
+    assert cli("distill", run, "--resume", "--jobs", 2) == 0  # nothing is left to do
+    assert without_seconds(run) == two
 
 
 def test_baselines_have_the_size_of_their_design_and_are_trained_like_it(
