@@ -165,7 +165,8 @@ class _Work:
             if not layers:
                 stage_1.save(list(states))
             if stage == "both":
-                self.record(name, "layers", settings.seed, student, settings=key)
+                seconds = sum(state.seconds for state in states)
+                self.record(name, "layers", settings.seed, student, settings=key, seconds=seconds)
 
         stored = self.plan.teacher_states == "store" and not layers
         trained = distill(

@@ -31,7 +31,7 @@ class Measured:
         value: The metric, 0 to 1.
         per_row: The metric of every test row, 0 to 1, in the order of the task.
         dev_value: Share of places of the dev rows that are right, 0 to 1, at the weights kept; None if not watched.
-        seconds: Of training; None where nothing was trained, or where it was stopped and resumed.
+        seconds: Of the training up to there, all its sessions together; None where nothing was trained.
         settings: Key of the training's settings; of a projection its name.
     """
 

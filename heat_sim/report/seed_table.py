@@ -27,7 +27,7 @@ class SeedRow:
         change: Mean difference from the dense model on the same rows.
         low: Lower end of its 95 % confidence interval over the rows.
         high: Upper end.
-        seconds: Of the training up to there; None where it was stopped and resumed.
+        seconds: Of the training up to there; None if it was not noted.
     """
 
     design: str
