@@ -77,7 +77,7 @@ def test_training_with_them_is_training_with_the_teacher(
     handle = teacher.model.register_forward_hook(lambda *_: calls.append(1))
     with_states = distill(teacher, projected, task, settings=settings, teacher_states=states)
     handle.remove()
-    assert len(calls) == 2  # only of the 20 dev rows, in one batch, after each epoch
+    assert len(calls) == 3  # only of the 20 dev rows, in one batch, at the start and after each epoch
     assert with_states.layerwise_losses == pytest.approx(asked.layerwise_losses, rel=0.01)
     assert asked.layerwise_losses[-1] < 0.9 * asked.layerwise_losses[0]
 
