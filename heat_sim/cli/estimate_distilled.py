@@ -45,7 +45,7 @@ def with_distilled(
     """
     way = {
         "layer_epochs": settings.layerwise_epochs, "logit_epochs": settings.logit_epochs, "rows": settings.max_rows,
-        "seed": settings.seed,
+        "logit_rate": settings.logit_peak, "seed": settings.seed,
     }  # fmt: skip
     if check.distilled not in (None, way):
         raise SpecError(

@@ -63,7 +63,8 @@ def training_key(settings: DistillSettings, **parts: str) -> str:
     >>> training_key(DistillSettings(), design="d03") == training_key(DistillSettings(seed=1), design="d03")
     False
     """
-    return content_key({"settings": asdict(settings), **parts})
+    resolved = replace(settings, logit_learning_rate=settings.logit_peak)  # another default is another training
+    return content_key({"settings": asdict(resolved), **parts})
 
 
 def layers_only(settings: DistillSettings) -> DistillSettings:
@@ -75,7 +76,7 @@ def layers_only(settings: DistillSettings) -> DistillSettings:
     False
     """
     return replace(
-        settings, logit_epochs=0, logit_learning_rate=1.0, temperature=1.0, soft_weight=0.0,
+        settings, logit_epochs=0, logit_learning_rate=None, temperature=1.0, soft_weight=0.0,
         dropout="layers" if settings.dropout in {"both", "layers"} else "none",
     )  # fmt: skip
 
@@ -104,7 +105,8 @@ def distill(
         task: Its train rows are used, and its dev rows if the settings say so.
         settings: Epochs, learning rates, loss weights; the defaults if left out.
         checkpoints: Where the state is kept; training goes on from what is there, bit for bit. Left out: nowhere.
-        after_layers: Called between the stages; again if training is resumed before the next checkpoint.
+        after_layers: Called between the stages; again if training is resumed before the first checkpoint of
+            stage 2, whose checkpoints no longer hold the student of stage 1.
         layers: How stage 1 of the same training went, as `after_layers` was told; it is not run again.
         targets: The teacher's logits of the train rows, as `teacher_logits` returns them, if they are known.
         teacher_states: What the teacher does with the train rows, as `store_teacher_states` wrote it, if it did.
@@ -149,9 +151,9 @@ def distill(
         trained_layers = train_layers(
             pair, rng=rng, states=of_layers, save=keep, save_every=every, teacher_states=teacher_states
         )
-        if after_layers is not None and trained_layers:
+        of_logits = [state for state in before if state.stage == LOGITS]
+        if after_layers is not None and trained_layers and not of_logits:  # it was called before stage 2 began
             after_layers(trained.eval(), trained_layers)
         trained.train(settings.dropout in {"both", "logits"})
-        of_logits = [state for state in before if state.stage == LOGITS]
         logits = train_logits(pair, rng=rng, states=of_logits, save=keep, save_every=every, targets=targets)
     return DistillResult(student=trained.eval(), layers=trained_layers, logits=logits)

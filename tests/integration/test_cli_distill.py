@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -159,9 +160,11 @@ def test_a_student_that_is_not_the_measured_one_is_found(
     assert "not the student that was measured" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("left", [6, 9], ids=["in stage 1", "in stage 2"])
 def test_a_killed_distill_goes_on_and_ends_as_if_undisturbed(
-    run: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    left: int, run: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A training saves twice in each stage, and what stage 1 came to: `left` is within the second one.
     words = ("--designs", "all", "--seeds", 2, "--save-every", 2, *QUICK)
     whole = Path(shutil.copytree(run, tmp_path / "whole"))
     assert cli("distill", whole, *words) == 0
@@ -170,7 +173,6 @@ def test_a_killed_distill_goes_on_and_ends_as_if_undisturbed(
         pass
 
     saved = Checkpoints.save
-    left = 6  # of a training: two of each stage, and what stage 1 came to
 
     def deadly(self: Checkpoints, states: object) -> None:
         nonlocal left
@@ -216,15 +218,15 @@ def test_another_stage_2_does_not_train_stage_1_again(
     assert cli("distill", run, *words) == 0
     first = without_seconds(run)
     assert (run / "stage-1" / "d01-seed0" / "checkpoint.pt").is_file()
-    given: list[object] = []
+    given: list[Any] = []
 
-    def spy(*args: object, **options: object) -> object:
+    def spy(*args: Any, **options: Any) -> object:
         given.append(options["layers"])
-        return distill(*args, **options)  # type: ignore[arg-type]
+        return distill(*args, **options)
 
     monkeypatch.setattr(measuring, "distill", spy)
     assert cli("distill", run, *gentler) == 0
-    assert [state.stage for state in given.pop()] == ["distill layers"]  # type: ignore[attr-defined]
+    assert [state.stage for state in given.pop()] == ["distill layers"]
     assert without_seconds(run) == without_seconds(whole) != first
     assert (run / "training" / "d01-both-seed0.csv").read_bytes() == (
         whole / "training" / "d01-both-seed0.csv"

@@ -203,11 +203,24 @@ def test_after_layers_sees_the_student_of_stage_1_again_when_resumed(
     assert all(torch.equal(a[name], b[name]) for name in a)  # type: ignore[index,attr-defined]
 
 
+def test_after_layers_is_not_called_when_stage_2_goes_on(
+    teacher: Teacher, projected: object, task: TextTask, tmp_path: Path
+) -> None:
+    # A checkpoint of stage 2 holds the weights of stage 2 alone: there is no student of stage 1 to show.
+    with pytest.raises(Killed):
+        distill(teacher, projected, task, settings=SETTINGS, checkpoints=Deadly(tmp_path, after=4))
+    kept = Checkpoints(tmp_path, key="k", every=4)
+    assert [state.stage for state in kept.load()] == ["distill layers", "distill logits"]
+    called: list[object] = []
+    distill(teacher, projected, task, settings=SETTINGS, checkpoints=kept,
+            after_layers=lambda *_: called.append(1))  # fmt: skip
+    assert called == []
+
+
 @pytest.mark.parametrize("mode", ["model", "blocks"])
 def test_another_stage_2_begins_where_stage_1_ended(
-    mode: LayerwiseMode, teacher: Teacher, projected: object, task: TextTask, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    mode: LayerwiseMode, teacher: Teacher, projected: object, task: TextTask, tmp_path: Path
+) -> None:
     settings = replace(SETTINGS, layerwise_mode=mode)
     stage_1 = Checkpoints(tmp_path / "stage-1", key=training_key(layers_only(settings)))
     distill(teacher, projected, task, settings=settings, checkpoints=Checkpoints(tmp_path / "a", key="a"),
