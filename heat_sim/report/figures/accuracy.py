@@ -15,6 +15,9 @@ from heat_sim.codesign.heat_rows import BERT, TOKENS, heat_row
 from heat_sim.report.accuracy_table import AccuracyRow
 from heat_sim.report.figures.style import COLOURS, GREY, PAGE_IN, STYLE, gain_axis
 
+_BY_HAND = tuple(zip((COLOURS[1], COLOURS[2], COLOURS[3], COLOURS[7]), "^Dvs", strict=True))
+"""Colours and markers of the baselines; the others are taken."""
+
 _HEAT = tuple(heat_row(BERT, task, "cp", setting) for task in TOKENS for setting in ("a1", "a2", "a3"))
 """HEAT's best rows: CP on BERT-base."""
 
@@ -42,9 +45,8 @@ def accuracy_figure(rows: Sequence[AccuracyRow]) -> Figure:
         _trained(axes, searched, base, colour=COLOURS[0], marker="o", label="searched, distilled")
         for place, form in enumerate(sorted({row.design.partition("-")[2] for row in by_hand})):
             of_form = [row for row in by_hand if row.design.partition("-")[2] == form]
-            _trained(
-                axes, of_form, base, colour=COLOURS[1 + place % 3], marker="^Dvs"[place % 4], label=f"uniform {form}"
-            )
+            colour, marker = _BY_HAND[place % len(_BY_HAND)]
+            _trained(axes, of_form, base, colour=colour, marker=marker, label=f"uniform {form}")
         gain_axis(axes, [row.edp_gain for row in rows])
         axes.set_xlabel("measured on the test rows (%)")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
@@ -106,4 +108,8 @@ def _trained(
     axes.errorbar(centres, [row.edp_gain for row in trained], xerr=errors, marker=marker, markersize=4, color=colour,
                   linestyle="", linewidth=0.8, capsize=2, label=label)  # fmt: skip
     for row, centre in zip(trained, centres, strict=True):
-        axes.annotate(row.design, (centre, row.edp_gain), textcoords="offset points", xytext=(3, 3), fontsize=6)
+        # A baseline's format is in the legend; below its point, as its size is that of a design beside it.
+        name, _, form = row.design.partition("-")
+        axes.annotate(
+            name, (centre, row.edp_gain), textcoords="offset points", xytext=(3, -8 if form else 3), fontsize=6
+        )
