@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.container import ErrorbarContainer
 
 from heat_sim.codesign.front import FrontRow
 from heat_sim.report.accuracy_table import AccuracyRow, accuracy_rows
@@ -124,16 +125,19 @@ def test_figures_show_every_design() -> None:
                     projected=0.9),
         *(AccuracyRow(design=name, edp_gain=gain, encoder_parameters=9, parameters=9, estimated_loss=loss, seeds=2,
                       projected=0.7, both=0.88, change=-0.02, low=-0.03, high=-0.01)
-          for name, gain, loss in (("d01", 9, 0.4), ("d02", 5, 0.3), ("d02-cp", 2, 0.8))),
+          for name, gain, loss in (("d01", 9, 0.4), ("d02", 5, 0.3), ("d02-cp", 2, 0.8), ("d02-low-rank", 3, 0.7),
+                                   ("d02-tt-matrix", 1, 0.9), ("d02-tucker", 3, 0.6))),
     ]  # fmt: skip
     (axes,) = accuracy_figure(rows).axes
-    assert {text.get_text() for text in axes.texts} == {"d01", "d02", "d02-cp"}
-    labels = axes.get_legend_handles_labels()[1]
+    assert [text.get_text() for text in axes.texts] == ["d01", "d02", "d02", "d02", "d02", "d02"]
+    handles, labels = axes.get_legend_handles_labels()
     assert {"dense", "searched, as projected", "searched, distilled", "uniform cp"} <= set(labels)
+    trained = [handle[0] for handle in handles if isinstance(handle, ErrorbarContainer)]
+    assert len({line.get_color() for line in trained}) == 5
     (axes,) = estimate_figure(rows).axes
     x, y = axes.lines[1].get_data()
-    assert list(x) == [0.4, 0.3, 0.8]
-    assert list(y) == pytest.approx([2.0, 2.0, 2.0])
+    assert list(x) == [0.4, 0.3, 0.8, 0.7, 0.9, 0.6]
+    assert list(y) == pytest.approx([2.0] * 6)
 
 
 def test_a_course_of_training_is_read_back(tmp_path: Path) -> None:
