@@ -33,10 +33,10 @@ def export_command(
     Example: heat-sim export results/minilm-l6-simba_l-s128-seed0 d03 --to hf
     """
     # What is wrong with the arguments is said before torch is loaded.
-    from heat_sim.report.run_folder import read_front, read_manifest
+    from heat_sim.report.run_folder import read_baselines, read_front, read_manifest
 
     arguments = read_manifest(run)["arguments"]
-    row = _row(read_front(run), design)
+    row = _row((*read_front(run), *read_baselines(run)), design)
     student_folder = run / "students" / design
     if not student_folder.is_dir():
         raise SpecError(

@@ -16,7 +16,7 @@ from heat_sim.codesign.chosen import DENSE  # noqa: E402
 from heat_sim.codesign.front import FrontRow  # noqa: E402
 from heat_sim.distill.convert import load_student, save_student  # noqa: E402
 from heat_sim.distill.pretrained import quiet_transformers  # noqa: E402
-from heat_sim.report.run_folder import write_front, write_manifest  # noqa: E402
+from heat_sim.report.run_folder import write_baselines, write_front, write_manifest  # noqa: E402
 from tests.tiny_encoder import tiny_pretrained  # noqa: E402
 from tests.unit.test_distill_to_dense import JOINT, make_student, random_model, student_design  # noqa: E402
 
@@ -30,17 +30,19 @@ def front_row(design: str, edp_gain: float) -> FrontRow:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a run in which d1 was distilled and d2 was not."""
+    """Return the folder of a run in which d1 and the baseline d1-cp were distilled, d2 and d1-tucker were not."""
     root = tmp_path_factory.mktemp("export")
     pretrained = tiny_pretrained(root / "tiny")
     folder = root / "run"
     folder.mkdir()
     write_manifest(folder, {"arguments": {"model": str(pretrained)}, "seed": 0})
     write_front(folder, (front_row(DENSE, 1.0), front_row("d1", 4.5), front_row("d2", 9.0)))
+    write_baselines(folder, (front_row("d1-cp", 1.5), front_row("d1-tucker", 2.5)))
     with quiet_transformers():
         model = random_model(AutoModelForSequenceClassification.from_config, AutoConfig.from_pretrained(pretrained))
     design = student_design(model, JOINT)
-    save_student(make_student(model, design), design, folder / "students" / "d1")
+    for name in ("d1", "d1-cp"):
+        save_student(make_student(model, design), design, folder / "students" / name)
     return folder
 
 
@@ -78,6 +80,15 @@ def test_to_onnx(finished: Path, run, tmp_path: Path) -> None:
     torch.testing.assert_close(torch.tensor(got), student(**inputs).logits.detach(), rtol=1e-4, atol=1e-4)
 
 
+def test_a_baseline_goes_out_like_a_design(finished: Path, run) -> None:
+    code, printed, err = run("export", finished, "d1-cp", "--to", "hf")
+    assert code == 0, err
+    assert "at 1.5 times less energy-delay product" in (Path(printed.strip()) / "README.md").read_text(encoding="utf-8")
+    code, _, err = run("export", finished, "d1-tucker", "--to", "hf")
+    assert code == 2
+    assert "not trained yet" in err
+
+
 def test_a_design_that_is_not_trained_or_not_there(finished: Path, run) -> None:
     code, _, err = run("export", finished, "d2", "--to", "onnx")
     assert code == 2
@@ -86,5 +97,5 @@ def test_a_design_that_is_not_trained_or_not_there(finished: Path, run) -> None:
     for name in ("d9", DENSE):
         code, _, err = run("export", finished, name, "--to", "hf")
         assert code == 2
-        assert f"not a design of the run (got {name}, expected d1, d2)" in err
+        assert f"not a design of the run (got {name}, expected d1, d2, d1-cp, d1-tucker)" in err
     assert not (finished / "exports" / "d2-onnx").exists()
